@@ -1,0 +1,1 @@
+"""The tule command: one file per command, each loaded when called."""

@@ -1,0 +1,1 @@
+"""The front door: the ordered chain of steps that every call passes."""

@@ -1,0 +1,1 @@
+"""What every other layer stands on: clocks, randomness, names, contexts, tasks, limits, fault points and ports."""

@@ -1,0 +1,1 @@
+"""Pure languages of the AWS APIs: no I/O, no clock, no service."""

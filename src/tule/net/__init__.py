@@ -1,0 +1,1 @@
+"""HTTP/1.1 server and client. Knows nothing of AWS."""

@@ -1,0 +1,1 @@
+"""Spans, logs, metrics, the ledger, metering and prices."""

@@ -1,0 +1,1 @@
+"""Function instances: runner process, pools, zygotes and sandboxes."""

@@ -1,0 +1,1 @@
+"""Fixtures, the pytest plugin and the simulator. Never imported by the product."""
