@@ -1,0 +1,40 @@
+"""What was used, counted per minute in the batches that do the work, so that a bill survives what a trace does not."""
+
+from typing import Final, Protocol
+
+PREFIX: Final = "meter/"
+MINUTE_MS: Final = 60_000
+
+
+class Metered(Protocol):
+    """The part of a transaction that a meter needs."""
+
+    now: int
+
+    def count(self, name: str, n: int) -> None: ...
+
+
+def meter(txn: Metered, name: str, n: int) -> None:
+    """Count `n` units of `name` ("sqs.requests") in the minute of service time that `txn` runs in.
+
+    Units are whole numbers; a meter whose unit AWS divides counts its smallest part (the price book says which).
+    """
+    txn.count(f"{PREFIX}{name}/{txn.now // MINUTE_MS}", n)
+
+
+def split_counter(name: str) -> tuple[str, int] | None:
+    """(meter, minute since the epoch) of a counter's name, or None if no meter made it."""
+    if not name.startswith(PREFIX):
+        return None
+    meter_name, _, minute = name[len(PREFIX) :].rpartition("/")
+    return (meter_name, int(minute)) if meter_name and minute.isdigit() else None
+
+
+def usage(counters: dict[str, int], first_minute: int = 0, last_minute: int = 2**62) -> dict[str, int]:
+    """Units by meter within two minutes (both included), added up from counters by name."""
+    totals: dict[str, int] = {}
+    for name, value in counters.items():
+        parts = split_counter(name)
+        if parts is not None and first_minute <= parts[1] <= last_minute:
+            totals[parts[0]] = totals.get(parts[0], 0) + value
+    return dict(sorted(totals.items()))
