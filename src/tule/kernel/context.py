@@ -1,6 +1,6 @@
 """Who asks for what, on whose behalf, in which trace and until when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tule.kernel.randomness import RandomSource
@@ -81,6 +81,8 @@ class RequestContext:
     """Machine time (`MachineClock.monotonic_s`) after which nobody waits for the answer any more."""
     source_ip: str = "127.0.0.1"
     user_agent: str = ""
+    usage: dict[str, int] = field(default_factory=dict, compare=False)
+    """What this call has used so far, by meter: what its span says it costs. Written by `tule.observe.metering`."""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in this call's partition, region and account."""

@@ -35,7 +35,8 @@ class Counting(Protocol):
 class Enlisting(Counting, Protocol):
     """The part of a transaction that a row needs."""
 
-    now: int
+    @property
+    def now(self) -> int: ...
 
     def enlist(self, kind: str, name: str, value: bytes) -> None: ...
 

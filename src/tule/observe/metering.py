@@ -2,14 +2,23 @@
 
 from typing import Final, Protocol
 
+from tule.kernel.context import RequestContext
+
 PREFIX: Final = "meter/"
 MINUTE_MS: Final = 60_000
 
 
-class Metered(Protocol):
+class Reading(Protocol):
+    """The part of a read that a meter needs."""
+
+    context: RequestContext
+
+
+class Metered(Reading, Protocol):
     """The part of a transaction that a meter needs."""
 
-    now: int
+    @property
+    def now(self) -> int: ...
 
     def count(self, name: str, n: int) -> None: ...
 
@@ -20,6 +29,14 @@ def meter(txn: Metered, name: str, n: int) -> None:
     Units are whole numbers; a meter whose unit AWS divides counts its smallest part (the price book says which).
     """
     txn.count(f"{PREFIX}{name}/{txn.now // MINUTE_MS}", n)
+    usage = txn.context.usage
+    usage[name] = usage.get(name, 0) + n
+
+
+def meter_read(txn: Reading, name: str, n: int) -> None:
+    """Count units of a read, which has no batch to count them in: they are kept relaxed, and the bill says so."""
+    usage = txn.context.usage
+    usage[name] = usage.get(name, 0) + n
 
 
 def split_counter(name: str) -> tuple[str, int] | None:
