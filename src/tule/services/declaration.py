@@ -96,6 +96,8 @@ class Coordinate:
     """An operation that waits or spans shards: `async def receive_message(ctx: Context, request) -> result`."""
 
     handler: Coroutine
+    abandonable: bool = False
+    """Whether the work ends when the caller hangs up: right for a wait that would take something for nobody."""
 
 
 Operation = Transact | Read | Coordinate

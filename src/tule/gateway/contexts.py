@@ -1,0 +1,124 @@
+"""Who calls, from where, in which trace: the contexts that every layer above the wire works with."""
+
+import re
+from typing import Final
+
+from tule.kernel.arns import partition_of
+from tule.kernel.clocks import MachineClock
+from tule.kernel.context import (
+    DEFAULT_ACCOUNT,
+    Principal,
+    RequestContext,
+    TraceContext,
+    new_trace,
+    root_principal,
+    trace_from_header,
+)
+from tule.kernel.errors import AwsError
+from tule.kernel.ports import Credentials
+from tule.kernel.randomness import RandomSource
+from tule.net.messages import HttpRequest
+
+MAX_REMEMBERED: Final = 4096
+"""Principals of keys nobody minted, and regions, that are kept (ours)."""
+
+TRACE_HEADER: Final = "x-amzn-trace-id"
+
+_ACCOUNT: Final = re.compile(r"\d{12}\Z")
+_REGION: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}\Z")
+
+INTERNAL_USER: Final = "tule"
+
+
+class Contexts:
+    """Makes contexts. `public_url` is where work that no request causes says Tule is."""
+
+    def __init__(
+        self, machine: MachineClock, random: RandomSource, credentials: Credentials, region: str, public_url: str
+    ) -> None:
+        self._machine = machine
+        self._random = random
+        self._credentials = credentials
+        self._region = region
+        self.public_url = public_url
+        self._principals: dict[str, tuple[str, Principal]] = {}
+        self._partitions: dict[str, str] = {}
+
+    def identify(self, access_key_id: str) -> tuple[str, Principal]:
+        """Account and principal of a key: minted keys have theirs, twelve digits are an account, all others the default."""
+        key = self._credentials.find(access_key_id)
+        if key is not None:
+            return key.account, key.principal
+        found = self._principals.get(access_key_id)
+        if found is None:
+            account = access_key_id if _ACCOUNT.match(access_key_id) else DEFAULT_ACCOUNT
+            found = account, root_principal(account, access_key_id)
+            if len(self._principals) >= MAX_REMEMBERED:
+                self._principals.clear()
+            self._principals[access_key_id] = found
+        return found
+
+    def region(self, scope: str) -> str:
+        """The region of a credential scope; Tule's own where a request has none."""
+        if scope in self._partitions:
+            return scope
+        if not scope:
+            return self._region
+        if not _REGION.match(scope):
+            raise AwsError(
+                "Credential should be scoped to a valid region.", code="InvalidSignatureException", status=400
+            )
+        if len(self._partitions) >= MAX_REMEMBERED:
+            self._partitions.clear()
+        self._partitions[scope] = partition_of(scope)
+        return scope
+
+    def trace(self, header: str | None) -> TraceContext:
+        """The hop that a request starts, in its caller's trace or in one of its own."""
+        epoch_s = self._machine.wall_ms() // 1000
+        if header:
+            return trace_from_header(header, self._random, epoch_s)
+        return new_trace(self._random, epoch_s)
+
+    def of_request(
+        self, request: HttpRequest, service: str, operation: str, access_key_id: str, scope_region: str
+    ) -> RequestContext:
+        """The context of a call from outside."""
+        account, principal = self.identify(access_key_id)
+        region = self.region(scope_region)
+        headers = request.headers
+        return RequestContext(
+            self._random.uuid(),
+            service,
+            operation,
+            account,
+            region,
+            principal,
+            self.trace(headers.get(TRACE_HEADER)),
+            f"{request.scheme}://{headers.get('host', '')}",
+            self._partitions.get(region) or partition_of(region),
+            None,
+            request.peer,
+            headers.get("user-agent", ""),
+            {},
+        )
+
+    def of_edge(self, request: HttpRequest, service: str, edge: str) -> RequestContext:
+        """The context of a request to an application's own endpoint: whose it is, the service has to find out."""
+        return self.of_request(request, service, edge, "", "")
+
+    def background(self, account: str, region: str) -> RequestContext:
+        """A context for work that no request causes."""
+        principal = Principal("service", f"arn:aws:iam::{account}:{INTERNAL_USER}", INTERNAL_USER, known=True)
+        return RequestContext(
+            self._random.uuid(), "tule", "background", account, region, principal, self.trace(None), self.public_url,
+            partition_of(region), None, "127.0.0.1", INTERNAL_USER, {},
+        )  # fmt: skip
+
+    def inner(self, caller: RequestContext, service: str, operation: str) -> RequestContext:
+        """The context of a call that a service makes in the name of `caller`."""
+        return RequestContext(
+            self._random.uuid(), service, operation, caller.account, caller.region, caller.principal,
+            caller.trace.child(self._random), caller.base_url, caller.partition, caller.deadline_s, caller.source_ip,
+            caller.user_agent, {},
+        )  # fmt: skip
