@@ -1,0 +1,26 @@
+"""What one listener puts up with. Tests narrow these; the product takes them as they are."""
+
+from dataclasses import dataclass
+
+from tule.kernel import limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Sizes in bytes, times in seconds of machine time. Those without a source elsewhere are our own choice."""
+
+    header_bytes: int = limits.MAX_HEADER_BYTES
+    body_bytes: int = limits.MAX_BUFFERED_BODY_BYTES
+    all_bodies_bytes: int = 512 * 1024 * 1024
+    """Buffered bodies of all connections together; beyond it a request that goes on buffering gets 503."""
+    connections: int = limits.MAX_CONNECTIONS
+    header_s: float = limits.HEADER_TIMEOUT_S
+    idle_s: float = limits.IDLE_TIMEOUT_S
+    stall_s: float = 60.0
+    """Without a byte of an unfinished body, or without room for a byte of an answer (nginx has 60 for both)."""
+    linger_s: float = 2.0
+    """How long input is thrown away after a refusal, so that the client reads the refusal and no reset."""
+    pipelined: int = 4
+    """Requests that wait on one connection before its reading pauses."""
+    stream_high_bytes: int = 256 * 1024
+    """Unread bytes of a streamed body at which reading pauses; it goes on at a quarter of them."""
