@@ -1,0 +1,1 @@
+"""DynamoDB's values and expressions, as pure functions: no tables, no requests, no I/O."""
