@@ -34,9 +34,32 @@ class Connection(asyncio.Protocol):
     """Parses with httptools. One request at a time is with the application, the next ones wait in order."""
 
     __slots__ = (
-        "_active", "_body", "_body_size", "_continue_due", "_discarding", "_eof", "_head_done", "_head_size",
-        "_headers", "_parser", "_paused", "_queue", "_refusal", "_request", "_server", "_serving", "_stream",
-        "_transport", "_unfinished_head_size", "_url", "_write_waiter", "_writing_paused", "deadline_s", "lost",
+        "_active",
+        "_begun",
+        "_body",
+        "_body_size",
+        "_continue_due",
+        "_discarding",
+        "_eof",
+        "_head_done",
+        "_head_size",
+        "_headers",
+        "_parser",
+        "_paused",
+        "_queue",
+        "_refusal",
+        "_request",
+        "_server",
+        "_serving",
+        "_stream",
+        "_transport",
+        "_unfinished_head_size",
+        "_upgrading",
+        "_url",
+        "_write_waiter",
+        "_writing_paused",
+        "deadline_s",
+        "lost",
         "peer",
     )  # fmt: skip
 
@@ -46,8 +69,10 @@ class Connection(asyncio.Protocol):
         self._queue: deque[tuple[HttpRequest, bool, bool]] = deque()
         self._active: Exchange | None = None
         self._request: HttpRequest | None = None
+        self._upgrading: HttpRequest | None = None
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._begun = 0
         self._head_size = 0
         self._unfinished_head_size = 0
         self._head_done = True
@@ -80,7 +105,8 @@ class Connection(asyncio.Protocol):
             self._serve()
             return
         self.deadline_s = self._server.deadline_s(self._server.limits.idle_s)
-        self.update_reading()
+        if self._server.reading_paused:
+            asyncio.get_running_loop().call_soon(self.update_reading)  # uvloop starts reading after this method
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -120,29 +146,38 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding or self._refusal:
             return
+        begun, alone = self._begun, self._request is None and self._stream is None
+        self._feed(data)
+        if self._head_done:
+            self._unfinished_head_size = 0
+            if self._request is not None:
+                self.deadline_s = self._server.deadline_s(self._server.limits.stall_s)
+        else:
+            self._count_unfinished_head(len(data) if alone and self._begun - begun <= 1 else 0)
+        self._serve()
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refusal = self._refusal or 400
-        if self._head_done:
-            self._unfinished_head_size = 0
-            if self._request is not None:
-                self.deadline_s = self._server.deadline_s(self._server.limits.stall_s)
-        else:
-            self._count_unfinished_head(len(data))
-        self._serve()
 
     # -- httptools' side
 
     def on_message_begin(self) -> None:
+        if self._upgrading is not None:
+            return
+        self._begun += 1
         self._url = b""
         self._headers = {}
         self._head_size = 0
         self._head_done = False
 
     def on_url(self, url: bytes) -> None:
+        if self._upgrading is not None:
+            return
         self._url += url
         self._grow_head(len(url))
 
@@ -158,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._head_done = True
-        if self._refusal:
+        if self._refusal or self._upgrading is not None:
             return
         target = self._url.decode("latin-1")
         path, _, query = target.partition("?")
@@ -174,7 +209,7 @@ class Connection(asyncio.Protocol):
             self._refusal = 405
         elif "host" not in headers and self._parser.get_http_version() == "1.1":
             self._refusal = 400
-        elif "content-length" in headers or "transfer-encoding" in headers:
+        elif self._has_body(request):
             self._expect_body(request)
 
     def on_body(self, chunk: bytes) -> None:
@@ -192,6 +227,9 @@ class Connection(asyncio.Protocol):
         self._body.append(chunk)
 
     def on_message_complete(self) -> None:
+        if self._request is not None and self._parser.should_upgrade() and self._has_body(self._request):
+            self._upgrading = self._request
+            return
         request, self._request = self._request, None
         if self._refusal or request is None:
             return
@@ -207,6 +245,9 @@ class Connection(asyncio.Protocol):
 
     # -- requests in
 
+    def _has_body(self, request: HttpRequest) -> bool:
+        return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
     def _absolute(self, target: str) -> tuple[str, str]:
         """Path and query of a target in absolute form (RFC 9112, 3.2.2), or of "*"."""
         rest = target.partition("://")[2]
@@ -220,11 +261,11 @@ class Connection(asyncio.Protocol):
             self._refusal = self._refusal or 431
 
     def _count_unfinished_head(self, size: int) -> None:
-        """A header line without end stays inside the parser, so what came in counts."""
+        """A header line without end stays inside the parser, so what came in counts, if it can be this head's alone."""
         if self._unfinished_head_size == 0:
             self.deadline_s = self._server.deadline_s(self._server.limits.header_s)
         self._unfinished_head_size += size
-        if self._unfinished_head_size > self._server.limits.header_bytes + size:
+        if self._unfinished_head_size > self._server.limits.header_bytes:
             self._refusal = self._refusal or 431
 
     def _expect_body(self, request: HttpRequest) -> None:
@@ -256,10 +297,18 @@ class Connection(asyncio.Protocol):
         self._queue.append((request, self._parser.should_keep_alive(), self._parser.get_http_version() == "1.0"))
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Nobody here upgrades (Java's client offers h2c with every first request): the parser starts anew."""
-        self._parser = httptools.HttpRequestParser(self)
+        """Nobody here upgrades (Java's client offers h2c with every first request): a new parser takes the rest.
+
+        httptools ends an upgrading request with its head; for its body the new parser is told the framing again.
+        """
+        request, self._parser = self._upgrading, httptools.HttpRequestParser(self)
+        if request is not None:
+            framing = "content-length" if "content-length" in request.headers else "transfer-encoding"
+            head = f"{request.method} / HTTP/1.1\r\n{framing}: {request.headers[framing]}\r\n\r\n"
+            self._parser.feed_data(head.encode("latin-1"))
+            self._upgrading = None
         if rest:
-            self.data_received(rest)
+            self._feed(rest)
 
     def _release_body(self) -> None:
         if self._body_size:

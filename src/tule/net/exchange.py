@@ -26,7 +26,9 @@ class Carrier(Protocol):
 
     def abort(self) -> None: ...
 
-    def spawn_stream(self, exchange: "Exchange", response: HttpResponse, *, chunked: bool, length: int | None) -> None: ...
+    def spawn_stream(
+        self, exchange: "Exchange", response: HttpResponse, *, chunked: bool, length: int | None
+    ) -> None: ...
 
     def discard(self, stream: AsyncIterator[bytes]) -> None: ...
 
@@ -68,9 +70,9 @@ class Exchange:
     def __call__(self, response: HttpResponse) -> None:
         if self.answered:
             raise RuntimeError(f"{self.request.method} {self.request.path} was answered twice.")
-        self.answered = True
         carrier = self._carrier
         if carrier.lost:
+            self.answered = True
             if response.stream is not None:
                 carrier.discard(response.stream)
             return
@@ -80,6 +82,7 @@ class Exchange:
             return
         body = response.body
         head = render_head(response.status, response.headers, carrier.date_line(), len(body), close=close)
+        self.answered = True
         carrier.write(head + body)
         carrier.finished(self, close=close)
 
@@ -91,7 +94,9 @@ class Exchange:
             length = len(response.body)
         if length is None and self.speaks_1_0 and not bodiless:
             close = True  # the end of the connection is the only end of a body that HTTP/1.0 knows without a length
-        carrier.write(render_head(response.status, response.headers, carrier.date_line(), length, close=close))
+        head = render_head(response.status, response.headers, carrier.date_line(), length, close=close)
+        self.answered = True
+        carrier.write(head)
         if bodiless:
             if response.stream is not None:
                 carrier.discard(response.stream)
