@@ -1,0 +1,1 @@
+"""Identities: users, roles, policies and access keys, stored and read."""

@@ -1,0 +1,1 @@
+"""IAM's handlers, one module a noun."""

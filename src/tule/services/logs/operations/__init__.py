@@ -1,0 +1,1 @@
+"""Logs' handlers, one module a noun."""
