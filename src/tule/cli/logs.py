@@ -1,0 +1,84 @@
+"""tule logs"""
+
+import datetime
+import json
+from typing import Any, Final
+
+import click
+
+from tule.cli.outcome import Failure, json_option
+from tule.cli.running import find, target_options
+
+POLL_S: Final = 0.5
+"""How often --follow asks for more."""
+
+PREFIX: Final = "/aws/lambda/"
+
+
+@click.command("logs")
+@click.argument("function", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on printing what comes.")
+@click.option("--limit", default=1000, show_default=True, help="Lines to print of what there is.")
+@target_options
+@json_option
+def command(
+    function: str | None, limit: int, directory: str | None, port: int | None, *, follow: bool, as_json: bool
+) -> None:
+    """Print the log of FUNCTION, or of all functions. A name that begins with "/" is a log group."""
+    from tule.cli.signing import Api, ApiError
+
+    api = Api(find(directory, port), "logs")
+    seen: dict[str, int] = {}
+    while True:
+        try:
+            events = _events(api, _groups(api, function), seen)
+        except ApiError as error:
+            if not (follow and error.code == "ResourceNotFoundException"):
+                raise _explained(error, function) from error
+            events = []
+        for event in events[-limit:]:
+            print(json.dumps(event) if as_json else _line(event, several=function is None))
+        if not follow:
+            return
+        _wait()
+
+
+def _groups(api: Any, function: str | None) -> list[str]:
+    if function is not None:
+        return [function if function.startswith("/") else PREFIX + function]
+    answer = api.json("Logs_20140328.DescribeLogGroups", {"logGroupNamePrefix": PREFIX})
+    return [group["logGroupName"] for group in answer.get("logGroups", [])]
+
+
+def _events(api: Any, groups: list[str], seen: dict[str, int]) -> list[dict[str, Any]]:
+    """New events of all groups by time. `seen` keeps the latest instant and how many events it had, by group."""
+    found: list[dict[str, Any]] = []
+    for group in groups:
+        since = seen.get(group, 0)
+        request: dict[str, Any] = {"logGroupName": group, "startTime": since}
+        while True:
+            answer = api.json("Logs_20140328.FilterLogEvents", request)
+            found += [{**event, "group": group} for event in answer.get("events", [])]
+            if "nextToken" not in answer:
+                break
+            request["nextToken"] = answer["nextToken"]
+        latest = max((event["timestamp"] for event in found if event["group"] == group), default=None)
+        if latest is not None:
+            seen[group] = latest + 1
+    return sorted(found, key=lambda event: event["timestamp"])
+
+
+def _line(event: dict[str, Any], *, several: bool) -> str:
+    at = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, datetime.UTC).isoformat(timespec="milliseconds")
+    where = f"{event['group'].removeprefix(PREFIX)}  " if several else ""
+    return f"{at.replace('+00:00', 'Z')}  {where}{event['message'].rstrip()}"
+
+
+def _explained(error: Failure, function: str | None) -> Failure:
+    return Failure(error.what, f'Has "{function}" run yet? A log begins with the first call.' if function else "")
+
+
+def _wait() -> None:
+    import select
+
+    select.select([], [], [], POLL_S)

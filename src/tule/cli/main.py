@@ -1,0 +1,78 @@
+"""The command `tule`. Every command is a file of its own, loaded when it is called."""
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from tule import __version__
+
+COMMANDS: Final = {
+    "up": ("up", "Start Tule."),
+    "down": ("down", "Stop a running Tule."),
+    "status": ("status", "Say what is running, where, and how it keeps data."),
+    "deploy": ("deploy", "Build and deploy a SAM or CloudFormation template."),
+    "delete": ("deploy.delete", "Delete a stack and what it made."),
+    "invoke": ("invoke", "Call a function and print its answer."),
+    "logs": ("logs", "Print a function's log, or follow it."),
+    "traces": ("traces", "Show what a request did, hop by hop, with prices."),
+    "ledger": ("ledger", "Prove what became of every accepted event."),
+    "clock": ("clock", "Show, pause, resume or advance service time."),
+    "reset": ("reset", "Forget everything."),
+    "doctor": ("doctor", "Check this machine and say what would help."),
+    "env": ("env", "Print the variables that point AWS tools at Tule."),
+    "aws": ("aws", "Run the AWS CLI against Tule."),
+}
+"""Module under `tule.cli` and one-line help of each command: help needs no command to be loaded."""
+
+
+class Lazy(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"tule.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tule")
+def tule() -> None:
+    """A serverless cloud on your own ground."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The entry point: exit codes are 0 done, 1 failed, 2 usage, 3 not running."""
+    from tule.cli.outcome import Failure
+
+    try:
+        code = tule.main(arguments, prog_name="tule", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except click.Abort:
+        sys.exit(1)
+    except Failure as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

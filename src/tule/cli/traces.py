@@ -1,0 +1,63 @@
+"""tule traces"""
+
+from typing import Any, Final
+
+import click
+
+from tule.cli.outcome import json_option, show_json
+from tule.cli.running import find, target_options
+
+BAR: Final = 32
+"""Characters of the waterfall."""
+
+
+@click.command("traces")
+@click.argument("trace_id", required=False)
+@click.option("--limit", default=20, show_default=True, help="Traces to list.")
+@target_options
+@json_option
+def command(trace_id: str | None, limit: int, directory: str | None, port: int | None, *, as_json: bool) -> None:
+    """List the latest traces, or show one as a waterfall with the price of each hop ("latest" for the newest)."""
+    running = find(directory, port)
+    if trace_id == "latest":
+        newest = running.admin("GET", "traces", limit=1)["traces"]
+        trace_id = newest[0]["trace"] if newest else None
+    if trace_id is None:
+        answer = running.admin("GET", "traces", limit=limit)
+        show_json(answer) if as_json else _list(answer)
+        return
+    answer = running.admin("GET", f"traces/{trace_id}")
+    show_json(answer) if as_json else _waterfall(answer)
+
+
+def _list(answer: dict[str, Any]) -> None:
+    if not answer["traces"]:
+        print("No trace has been recorded yet.")
+    for trace in answer["traces"]:
+        print(f"{trace['start']}  {trace['trace']}  {trace['duration_ms']:>9.2f} ms  {trace['status']:<8}  {trace['name']}")
+
+
+def _waterfall(answer: dict[str, Any]) -> None:
+    spans = answer["spans"]
+    begin, end = spans[0]["start_us"], max(span["end_us"] for span in spans)
+    whole = max(end - begin, 1)
+    width = min(max(len("  " * span["depth"] + span["name"]) for span in spans), 64)
+    print(f"{answer['trace']}  {whole / 1000:.2f} ms  {len(spans)} hops")
+    for span in spans:
+        name = ("  " * span["depth"] + span["name"])[:width]
+        left = int((span["start_us"] - begin) * BAR / whole)
+        length = max(1, round((span["end_us"] - span["start_us"]) * BAR / whole))
+        bar = (" " * min(left, BAR - 1) + "█" * length)[:BAR]
+        took = (span["end_us"] - span["start_us"]) / 1000
+        status = "" if span["status"] == "ok" else f"  {span['status']}"
+        print(f"{name:<{width}}  |{bar:<{BAR}}| {took:>9.2f} ms  {_price(span['units'])}{status}")
+    unpriced = f", not counting {', '.join(answer['unpriced'])} (unpriced)" if answer["unpriced"] else ""
+    print(f"Price of this trace at AWS: ${answer['usd']}{unpriced}; {answer['book']}.")
+
+
+def _price(units: list[dict[str, Any]]) -> str:
+    parts = []
+    for line in units:
+        price = "unpriced" if line["usd"] is None else f"${line['usd']}"
+        parts.append(f"{line['meter']} {line['units']:g}: {price}")
+    return "; ".join(parts) or "-"
