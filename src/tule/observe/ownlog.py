@@ -16,7 +16,9 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 HIDDEN: Final = "[hidden]"
 
-_SECRET_KEY: Final = re.compile(r"secret|password|passwd|token|authorization|signature|credential|private", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(
+    r"secret|password|passwd|token|authorization|signature|credential|private", re.IGNORECASE
+)
 _SECRET_TEXT: Final = re.compile(
     r"(?i)(bearer\s+|x-amz-signature=|x-amz-security-token=|signature=|secret[_-]?access[_-]?key\W{1,4})[^\s&,;\"']+"
 )
