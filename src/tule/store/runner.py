@@ -1,0 +1,216 @@
+"""Runs handlers again over a remote backend, once what they asked for has been fetched.
+
+A shard has one fetch at a time. What misses meanwhile waits behind it, in order, and is fetched together next. While
+a fetch is under way the shard's overlay is pinned, so nothing fetched can stand before a newer write.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tule.kernel.context import RequestContext
+from tule.kernel.errors import ServiceUnavailableError
+from tule.store.backend import Pair, Range, RemoteBackend
+from tule.store.batch import Batch
+from tule.store.contract import Done
+from tule.store.shard import Shard
+from tule.store.space import COUNTER
+from tule.store.view import Miss
+
+if TYPE_CHECKING:
+    from tule.store.engine import Engine
+
+MAX_ROUNDS = 10_000
+"""Runs of one handler before it is given up: each run but the last read at least one thing more (ours)."""
+
+_log = structlog.get_logger("tule.store")
+
+
+class Run:
+    """A handler's run that waits for what it missed."""
+
+    __slots__ = ("context", "done", "handler", "keys", "plain", "ranges", "request", "rounds", "shard")
+
+    def __init__(
+        self,
+        shard: Shard,
+        handler: Callable[[Any, Any], Any],
+        request: Any,
+        context: RequestContext,
+        done: Done,
+        *,
+        plain: bool,
+    ) -> None:
+        self.shard = shard
+        self.handler = handler
+        self.request = request
+        self.context = context
+        self.done = done
+        self.plain = plain
+        """Whether it only reads."""
+        self.rounds = 0
+        self.keys: list[bytes] = []
+        self.ranges: list[Range] = []
+
+
+class Cache:
+    """Values of committed keys as they are now, the least used leaving first."""
+
+    __slots__ = ("_bytes", "_limit", "_values")
+
+    ENTRY_BYTES = 120
+    """What an entry costs beside its key and value (measured)."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._values: OrderedDict[bytes, bytes | None] = OrderedDict()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._values
+
+    def get(self, key: bytes) -> bytes | None:
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        self._drop(key)
+        self._values[key] = value
+        self._bytes += self._size(key, value)
+        while self._bytes > self._limit:
+            oldest, gone = self._values.popitem(last=False)
+            self._bytes -= self._size(oldest, gone)
+
+    def absorb(self, batch: Batch) -> None:
+        """The batch is durable now."""
+        for start, end in batch.ranges:
+            for key in [key for key in self._values if start <= key < end]:
+                self._drop(key)
+        for shard, keys in batch.touched.items():
+            if shard.slot >= 0:
+                for key in keys:
+                    if key in batch.writes:
+                        self.put(key, batch.writes[key])
+
+    def clear(self) -> None:
+        self._values.clear()
+        self._bytes = 0
+
+    def _drop(self, key: bytes) -> None:
+        if key in self._values:
+            self._bytes -= self._size(key, self._values.pop(key))
+
+    def _size(self, key: bytes, value: bytes | None) -> int:
+        return len(key) + (len(value) if value is not None else 0) + self.ENTRY_BYTES
+
+
+class RemoteReader:
+    """Reads of one shard: from the cache, from what was fetched for the runs that wait, or a miss."""
+
+    __slots__ = ("_cache", "_shard")
+
+    def __init__(self, shard: Shard, cache: Cache) -> None:
+        self._shard = shard
+        self._cache = cache
+
+    def get(self, key: bytes) -> bytes | None:
+        fetched = self._shard.fetched
+        if key in fetched:
+            return fetched[key]
+        if key in self._cache:
+            return self._cache.get(key)
+        raise Miss((key,))
+
+    def range(self, start: bytes, end: bytes, limit: int, reverse: bool) -> list[Pair]:  # noqa: FBT001 - as `Reader`
+        asked = Range(start, end, limit, reverse)
+        rows = self._shard.fetched_ranges.get(asked)
+        if rows is None:
+            raise Miss((), (asked,))
+        return list(rows)
+
+    def refresh(self) -> None: ...
+
+
+class Runner:
+    """The fetches of all shards."""
+
+    __slots__ = ("_again", "_backend", "_engine", "cache")
+
+    def __init__(self, engine: "Engine", backend: RemoteBackend) -> None:
+        self._engine = engine
+        self._backend = backend
+        self._again: list[Run] | None = None
+        self.cache = Cache(backend.cache_bytes)
+
+    def reader(self, shard: Shard) -> RemoteReader:
+        return RemoteReader(shard, self.cache)
+
+    def missed(self, run: Run, miss: Miss, hints: list[bytes] | None) -> None:
+        """Fetch what `run` missed, with what it hinted at, and run it again."""
+        shard = run.shard
+        run.rounds += 1
+        run.ranges = list(miss.ranges)
+        run.keys = [*miss.keys, *(key for key in hints or () if key not in shard.fetched and key not in self.cache)]
+        if run.rounds > MAX_ROUNDS:
+            run.done(None, RuntimeError(f"A handler missed {MAX_ROUNDS} times in a row; it reads by chance."))
+        elif self._again is not None:
+            self._again.append(run)
+        else:
+            shard.waiting.append(run)
+            if not shard.fetching:
+                shard.fetching = True
+                shard.overlay.pin()
+                self._engine.tasks.spawn("store fetch", self._serve(shard))
+
+    async def _serve(self, shard: Shard) -> None:
+        try:
+            while shard.waiting:
+                runs, shard.waiting = shard.waiting, []
+                if await self._fetch(shard, runs):
+                    self._run_again(shard, runs)
+        finally:
+            shard.fetching = False
+            self._let_go(shard)
+            shard.overlay.unpin()
+            for run in shard.waiting:
+                run.done(None, ServiceUnavailableError("Tule is stopping."))
+            shard.waiting = []
+
+    async def _fetch(self, shard: Shard, runs: list[Run]) -> bool:
+        keys = list(dict.fromkeys(key for run in runs for key in run.keys if key not in shard.fetched))
+        ranges = list(dict.fromkeys(asked for run in runs for asked in run.ranges if asked not in shard.fetched_ranges))
+        try:
+            values, rows = await self._backend.fetch(keys, ranges)
+        except Exception as error:
+            _log.exception("fetch failed", shard=shard.key, keys=len(keys), ranges=len(ranges))
+            for run in runs:
+                run.done(None, ServiceUnavailableError(f"The store could not be read: {error}"))
+            return False
+        shard.fetched.update(zip(keys, values, strict=True))
+        shard.fetched_ranges.update(zip(ranges, rows, strict=True))
+        counters = shard.prefix + COUNTER
+        for key, value in zip(keys, values, strict=True):
+            # Pinned since before the snapshot: what the overlay lacks was not written since. Counters are not in it.
+            if key not in shard.overlay.entries and not key.startswith(counters):
+                self.cache.put(key, value)
+        return True
+
+    def _run_again(self, shard: Shard, runs: list[Run]) -> None:
+        for run in runs:
+            self._again = []
+            try:
+                self._engine.run_again(run)
+            finally:
+                again, self._again = self._again, None
+            shard.waiting[:0] = again
+        if not any(run.rounds > 1 for run in shard.waiting):
+            # Nobody builds on what was fetched so far: let the overlay go, then begin with a new snapshot.
+            self._let_go(shard)
+            shard.overlay.unpin()
+            shard.overlay.pin()
+
+    def _let_go(self, shard: Shard) -> None:
+        shard.fetched.clear()
+        shard.fetched_ranges.clear()
