@@ -111,7 +111,8 @@ def streams(txn: ReadTxn, prefix: str = "", after: str = "", limit: int = SCAN_P
 def add_chunk(txn: Txn, stream_name: str, events: Sequence[Event], size_bytes: int) -> None:
     """Append events that are in time order."""
     key = ChunkKey(events[-1].at_ms, txn.new_id())
-    txn.put(pack("chunk", *key), _encode(Chunk(stream_name, [(event.at_ms, event.ingested_ms, event.message) for event in events])))
+    rows = [(event.at_ms, event.ingested_ms, event.message) for event in events]
+    txn.put(pack("chunk", *key), _encode(Chunk(stream_name, rows)))
     txn.put(pack("index", stream_name, *key), b"")
     txn.count(BYTES, size_bytes)
 
