@@ -101,11 +101,10 @@ class Timers:
 
     def note(self, dues: dict[bytes, bytes | None]) -> None:
         """Entries were appended."""
-        at = min(
-            (Instant(NUMBER.unpack(key[1:9])[0]) for key, value in dues.items() if value is not None), default=None
-        )
-        if at is None:
+        added = [key[1:9] for key, value in dues.items() if value is not None]
+        if not added:
             return
+        at = Instant(NUMBER.unpack(min(added))[0])
         if self._scanning and (self._noted is None or at < self._noted):
             self._noted = at
         if self.earliest is None or at < self.earliest:
@@ -171,7 +170,7 @@ class Timers:
             alarm = heapq.heappop(self._alarms)[2]
             try:
                 alarm.ring()
-            except Exception:
+            except Exception:  # noqa: BLE001 - one waiter's defect is not the others'
                 _log.exception("alarm failed")
         if self.earliest is not None and self.earliest <= now and not self._scanning and not self._paused:
             self._scanning = True
@@ -225,7 +224,7 @@ class Timers:
         except AwsError as error:
             _log.warning("timer dropped", service=record.shard.service, timer=record.timer, reason=error.message)
             self._again(txn, record, ATTEMPTS)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a service's defect must not stop time
             _log.exception("timer failed", service=record.shard.service, timer=record.timer, attempts=record.attempts)
             self._again(txn, record, record.attempts + 1)
 

@@ -299,7 +299,7 @@ class Engine:
         return self.timers.alarm(at, callback)
 
     async def advance(self, to: Instant, settle: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Move service time to `to`, stopping at every due instant; `settle` waits for what the store doesn't know of."""
+        """Step service time to `to`, stopping where something is due; `settle` waits for what the store can't see."""
         await advance(self, to, settle)
 
     def _clock_changed(self) -> None:
@@ -441,7 +441,7 @@ class Engine:
         for effect in effects:
             try:
                 effect()
-            except Exception:  # a defect, after which what the service remembers can't be trusted
+            except Exception:  # noqa: BLE001 - a defect, after which what the service remembers can't be trusted
                 _log.exception("effect failed", shard=shard.key)
                 shard.memory.clear()
 
@@ -479,12 +479,12 @@ class Engine:
             for effect in batch.effects:
                 try:
                     effect()
-                except Exception:
+                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
                     _log.exception("effect after commit failed")
             for done, result, error in batch.answers:
                 try:
                     done(result, error)
-                except Exception:
+                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
                     _log.exception("answer failed")
 
     def _refused(self, error: BaseException) -> None:
@@ -510,7 +510,7 @@ class Engine:
             for done, _, __ in batch.answers:
                 try:
                     done(None, refusal)
-                except Exception:
+                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
                     _log.exception("answer failed")
 
     async def _recover(self) -> None:

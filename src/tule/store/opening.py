@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -121,7 +122,7 @@ def open_store(  # noqa: PLR0913 - everything an engine stands on is named here,
             context_for,
             on_lost,
             on_pressure,
-            lock.release if lock else None,
+            lock.release if lock is not None else None,
         )
         return Engine(chosen, around)
     except BaseException:
@@ -135,8 +136,7 @@ def backend_for(location: str) -> EmbeddedBackend | RemoteBackend:
     if location == MEMORY:
         return MemoryBackend()
     if location.startswith(("postgresql://", "postgres://")):
-        from tule.store.postgres import PostgresBackend
-
-        backend: RemoteBackend = PostgresBackend(location)
+        # By name, because it needs a driver that is an optional dependency.
+        backend: RemoteBackend = import_module("tule.store.postgres").PostgresBackend(location)
         return backend
     return SqliteBackend(str(database_in(Path(location))))

@@ -130,7 +130,7 @@ class Courier:
                 reason = ""
             except AwsError as error:
                 reason = f"{error.error_code}: {error.message}"
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a defect of one receiver must not block what is behind it
                 _log.exception("receiver failed", service=shard.service, receiver=name)
                 reason = f"defect: {type(error).__name__}"
         if reason:

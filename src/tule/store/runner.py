@@ -136,12 +136,13 @@ class RemoteReader:
 class Runner:
     """The fetches of all shards."""
 
-    __slots__ = ("_again", "_backend", "_engine", "cache")
+    __slots__ = ("_backend", "_current", "_engine", "_missed_again", "cache")
 
     def __init__(self, engine: "Engine", backend: RemoteBackend) -> None:
         self._engine = engine
         self._backend = backend
-        self._again: list[Run] | None = None
+        self._current: Run | None = None
+        self._missed_again = False
         self.cache = Cache(backend.cache_bytes)
 
     def reader(self, shard: Shard) -> RemoteReader:
@@ -155,8 +156,8 @@ class Runner:
         run.keys = [*miss.keys, *(key for key in hints or () if key not in shard.fetched and key not in self.cache)]
         if run.rounds > MAX_ROUNDS:
             run.done(None, RuntimeError(f"A handler missed {MAX_ROUNDS} times in a row; it reads by chance."))
-        elif self._again is not None:
-            self._again.append(run)
+        elif run is self._current:
+            self._missed_again = True
         else:
             shard.waiting.append(run)
             if not shard.fetching:
@@ -183,7 +184,7 @@ class Runner:
         ranges = list(dict.fromkeys(asked for run in runs for asked in run.ranges if asked not in shard.fetched_ranges))
         try:
             values, rows = await self._backend.fetch(keys, ranges)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a connection may raise
             _log.exception("fetch failed", shard=shard.key, keys=len(keys), ranges=len(ranges))
             for run in runs:
                 run.done(None, ServiceUnavailableError(f"The store could not be read: {error}"))
@@ -198,14 +199,15 @@ class Runner:
         return True
 
     def _run_again(self, shard: Shard, runs: list[Run]) -> None:
+        again = []
         for run in runs:
-            self._again = []
-            try:
-                self._engine.run_again(run)
-            finally:
-                again, self._again = self._again, None
-            shard.waiting[:0] = again
-        if not any(run.rounds > 1 for run in shard.waiting):
+            self._current, self._missed_again = run, False
+            self._engine.run_again(run)
+            if self._missed_again:
+                again.append(run)
+        self._current = None
+        shard.waiting[:0] = again
+        if not again:
             # Nobody builds on what was fetched so far: let the overlay go, then begin with a new snapshot.
             self._let_go(shard)
             shard.overlay.unpin()

@@ -26,11 +26,11 @@ class _SchedAttr(ctypes.Structure):
 
 
 def ask_short_slice() -> bool:
-    """Ask for it on the calling thread; False where the kernel doesn't have it, which costs latency and nothing else."""
+    """Ask for it on the calling thread; False where the kernel doesn't have it, which costs latency alone."""
     number = _SYSCALL.get(platform.machine())
     if sys.platform != "linux" or number is None:
         return False
     with suppress(OSError, AttributeError):
         attributes = _SchedAttr(size=ctypes.sizeof(_SchedAttr), runtime=SLICE_NS)
-        return ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), 0) == 0
+        return bool(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), 0) == 0)
     return False

@@ -55,6 +55,11 @@ def _connect(path: str, vfs: str | None) -> apsw.Connection:
     return connection
 
 
+def _is_sync_failure(error: apsw.Error) -> bool:
+    # apsw sets the attribute on what SQLite reported, not on its own errors.
+    return getattr(error, "extendedresult", None) in _SYNC_FAILURES
+
+
 class SqliteReader:
     """The loop's own connection; its snapshot begins with the first read after a `refresh`."""
 
@@ -74,7 +79,8 @@ class SqliteReader:
     def range(self, start: bytes, end: bytes, limit: int, reverse: bool) -> list[Pair]:  # noqa: FBT001 - as `Reader`
         if not self._reading:
             self._begin()
-        return self._execute(_BACKWARD if reverse else _FORWARD, (start, end, limit)).fetchall()
+        statement = _BACKWARD if reverse else _FORWARD
+        return self._execute(statement, (start, end, limit)).fetchall()  # type: ignore[return-value]  # both are BLOBs
 
     def refresh(self) -> None:
         if self._reading:
@@ -137,7 +143,7 @@ class SqliteBackend:
 
     def _failure(self, connection: apsw.Connection, error: apsw.Error) -> Exception:
         """Roll back, and say whether that is certain to have undone everything."""
-        if error.extendedresult in _SYNC_FAILURES:
+        if _is_sync_failure(error):
             return CommitLostError(f"The disk could not sync {self._path}: {error}")
         if connection.in_transaction:
             try:
@@ -158,7 +164,7 @@ class SqliteBackend:
         except apsw.BusyError:
             pass
         except apsw.Error as error:
-            if error.extendedresult in _SYNC_FAILURES:
+            if _is_sync_failure(error):
                 raise CommitLostError(f"The disk could not sync {self._path}: {error}") from error
             if not self._complained:
                 _log.warning("checkpoint failed; the log grows until one succeeds", path=self._path, error=str(error))

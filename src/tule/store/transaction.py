@@ -86,7 +86,7 @@ class Txn(ReadTxn, Protocol):
         """Take it out again."""
 
     def send(self, target: Target, message: bytes) -> None:
-        """Hand `message` to another shard: durably in this batch, then delivered in order and exactly once in effect."""
+        """Hand `message` to another shard: durable with this batch, then delivered in order, once in effect."""
 
     def due(self, at: Instant, timer: str, key: bytes, payload: bytes = b"") -> None:
         """Run the service's declared `timer` on this shard at service time `at`.
