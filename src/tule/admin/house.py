@@ -1,6 +1,6 @@
 """Tule about itself: status, health, metrics, coverage, the root pair, the store's digest, reset."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -66,11 +66,11 @@ class Done(msgspec.Struct, frozen=True):
     done: bool = True
 
 
-def endpoints(  # noqa: PLR0913 - what the house is made of
+def endpoints(
     status: Callable[[], Status],
     root: AccessKey,
     services: Services,
-    digest: Callable[[], str],
+    digest: Callable[[], Awaitable[str]],
     reset: Callable[[], Awaitable[None]],
 ) -> list[Endpoint]:
     """GET status, credentials, services, store; POST reset."""
@@ -86,7 +86,7 @@ def endpoints(  # noqa: PLR0913 - what the house is made of
         return [_coverage(service, started=service.name in services.started) for service in services.declared()]
 
     async def store(_: Ask) -> Digest:
-        return Digest(digest())
+        return Digest(await digest())
 
     async def forget(_: Ask) -> Done:
         await reset()
@@ -111,9 +111,8 @@ def health(services: Services) -> HttpResponse:
     return answer({"services": states, "edition": "tule", "version": __version__})
 
 
-def metrics(  # noqa: PLR0913 - what there is to measure
+def metrics(
     traffic: Traffic, spans: SpanRecorder, logs: LogQueue, tasks: Supervisor, connections: Callable[[], int],
-    fates: Sequence[tuple[tuple[tuple[str, str], ...], float]],
 ) -> HttpResponse:  # fmt: skip
     """The Prometheus page."""
     page = Exposition()
@@ -134,7 +133,6 @@ def metrics(  # noqa: PLR0913 - what there is to measure
     single = [
         ("tule_requests_refused_total", "Requests of foreign pages and to foreign host names.", traffic.refused),
         ("tule_requests_unrouted_total", "Requests that were no call of a service.", traffic.unrouted),
-        ("tule_requests_throttled_total", "Calls refused because too much waited for the disk.", traffic.throttled),
         ("tule_spans_recorded_total", "Spans kept.", spans.recorded),
         ("tule_spans_shed_total", "Spans that found no room.", spans.shed),
         ("tule_log_events_shed_total", "Function log lines that found no room.", logs.shed_events),
@@ -143,6 +141,5 @@ def metrics(  # noqa: PLR0913 - what there is to measure
         page.counter(name, text, [((), value)])
     page.counter("tule_task_crashes_total", "Background work that crashed and was started again.",
                  [((("task", name),), count) for name, count in sorted(tasks.crashes.items())])  # fmt: skip
-    page.counter("tule_ledger_events_total", "Events by hop and fate.", fates)
     page.gauge("tule_connections", "Open client connections.", [((), connections())])
     return HttpResponse(200, [("content-type", CONTENT_TYPE)], page.text().encode())

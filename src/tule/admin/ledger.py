@@ -12,7 +12,7 @@ from tule.observe.prices import bill
 
 MOST_ROWS = 1000
 
-Counters = Callable[[str], dict[str, int]]
+Counters = Callable[[str], Awaitable[dict[str, int]]]
 """Committed counters whose names start with a prefix, added up over all shards."""
 
 
@@ -58,12 +58,14 @@ def endpoints(counters: Counters, rows: Callable[[int], Awaitable[list[ledger.Ab
     """GET ledger and GET usage."""
 
     async def balance(ask: Ask) -> Ledger:
-        hops = [Hop(hop.hop, hop.accepted, hop.fates, hop.pending) for hop in ledger.balances(counters(ledger.PREFIX))]
+        hops = [
+            Hop(hop.hop, hop.accepted, hop.fates, hop.pending) for hop in ledger.balances(await counters(ledger.PREFIX))
+        ]
         abnormal = [_row(row) for row in await rows(ask.number("rows", 20, MOST_ROWS))]
         return Ledger(hops, all(hop.pending >= 0 for hop in hops), abnormal)
 
     async def used(_: Ask) -> Usages:
-        total = bill([(name, float(units)) for name, units in metering.usage(counters(metering.PREFIX)).items()])
+        total = bill([(name, float(units)) for name, units in metering.usage(await counters(metering.PREFIX)).items()])
         lines = [Usage(line.meter, line.units, None if line.usd is None else money(line.usd)) for line in total.lines]
         return Usages(lines, money(total.total_usd), total.unpriced, f"list prices of {total.region}, {total.dated}")
 

@@ -1,7 +1,7 @@
 """Traces as the console and `tule traces` show them: a tree of hops, each with its price."""
 
 import asyncio
-import datetime
+import datetime as dt
 from decimal import Decimal
 
 import msgspec
@@ -73,7 +73,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 def instant_text(us: int) -> str:
     """A moment as ISO 8601 in UTC with milliseconds."""
-    at = datetime.datetime.fromtimestamp(us / 1_000_000, datetime.UTC)
+    at = dt.datetime.fromtimestamp(us / 1_000_000, dt.UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -33,10 +33,7 @@ def _finding(state: str, what: str, fix: str = "") -> dict[str, Any]:
 
 
 def _python() -> dict[str, Any]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 11):
-        return _finding("ok", f"Python {version}")
-    return _finding("bad", f"Python {version} is too old.", "Tule needs Python 3.11 or newer.")
+    return _finding("ok", f"Python {'.'.join(map(str, sys.version_info[:3]))}")
 
 
 def _home(home: Path) -> dict[str, Any]:

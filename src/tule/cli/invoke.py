@@ -65,7 +65,9 @@ def _payload(payload: str | None, file: Path | None) -> bytes:
     try:
         json.loads(text)
     except ValueError as error:
-        raise Failure(f"The payload is not JSON: {error}.", """Quote it: tule invoke NAME '{"key": "value"}'.""", 2) from error
+        raise Failure(
+            f"The payload is not JSON: {error}.", """Quote it: tule invoke NAME '{"key": "value"}'.""", 2
+        ) from error
     return text.encode()
 
 

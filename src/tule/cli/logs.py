@@ -1,6 +1,6 @@
 """tule logs"""
 
-import datetime
+import datetime as dt
 import json
 from typing import Any, Final
 
@@ -69,7 +69,7 @@ def _events(api: Any, groups: list[str], seen: dict[str, int]) -> list[dict[str,
 
 
 def _line(event: dict[str, Any], *, several: bool) -> str:
-    at = datetime.datetime.fromtimestamp(event["timestamp"] / 1000, datetime.UTC).isoformat(timespec="milliseconds")
+    at = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC).isoformat(timespec="milliseconds")
     where = f"{event['group'].removeprefix(PREFIX)}  " if several else ""
     return f"{at.replace('+00:00', 'Z')}  {where}{event['message'].rstrip()}"
 

@@ -13,7 +13,7 @@ NOT_RUNNING: Final = 3
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - it is how a command ends, not only an error
     """A command's honest end: `what` happened and why, and how to fix it."""
 
     def __init__(self, what: str, fix: str = "", exit_code: int = FAILED) -> None:

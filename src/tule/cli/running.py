@@ -16,7 +16,9 @@ TIMEOUT_S: Final = 60.0
 
 def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which Tule is meant."""
-    function = click.option("--dir", "directory", envvar="TULE_DIR", help="Home of Tule; ~/.tule unless given.")(function)
+    function = click.option("--dir", "directory", envvar="TULE_DIR", help="Home of Tule; ~/.tule unless given.")(
+        function
+    )
     return click.option("--port", envvar="TULE_PORT", type=int, help="Port of Tule; needed when several run.")(function)
 
 

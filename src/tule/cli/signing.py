@@ -1,6 +1,6 @@
 """Signed calls of AWS's APIs without an SDK: the command line must start in a blink."""
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import http.client
@@ -42,9 +42,7 @@ class Api:
         answer: dict[str, Any] = json.loads(raw or b"{}")
         return answer
 
-    def call(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def call(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send one signed request. `path` is already encoded and has no query."""
         signed = self._signed(method, path, headers, body)
         connection = http.client.HTTPConnection(self._url.hostname or "127.0.0.1", self._url.port, timeout=TIMEOUT_S)
@@ -63,7 +61,7 @@ class Api:
 
     def _signed(self, method: str, path: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         """`headers` with a Signature Version 4 (the AWS General Reference has the recipe)."""
-        now = datetime.datetime.fromtimestamp(SystemClock().wall_ms() / 1000, datetime.UTC)
+        now = dt.datetime.fromtimestamp(SystemClock().wall_ms() / 1000, dt.UTC)
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         digest = hashlib.sha256(body).hexdigest()
         every = {**headers, "host": self._url.netloc, "x-amz-date": stamp, "x-amz-content-sha256": digest}

@@ -34,7 +34,8 @@ def _list(answer: dict[str, Any]) -> None:
     if not answer["traces"]:
         print("No trace has been recorded yet.")
     for trace in answer["traces"]:
-        print(f"{trace['start']}  {trace['trace']}  {trace['duration_ms']:>9.2f} ms  {trace['status']:<8}  {trace['name']}")
+        took = f"{trace['duration_ms']:>9.2f} ms"
+        print(f"{trace['start']}  {trace['trace']}  {took}  {trace['status']:<8}  {trace['name']}")
 
 
 def _waterfall(answer: dict[str, Any]) -> None:

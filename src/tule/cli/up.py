@@ -31,6 +31,7 @@ def command(*, dir_: str | None, detach: bool, as_json: bool | None, **flags: An
         return _detached(program)
     sys.stdout.flush()
     os.execv(sys.executable, program)  # noqa: S606 - this very interpreter, and no shell
+    return 0
 
 
 def _detached(program: list[str]) -> int:

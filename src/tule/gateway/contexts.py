@@ -45,7 +45,7 @@ class Contexts:
         self._partitions: dict[str, str] = {}
 
     def identify(self, access_key_id: str) -> tuple[str, Principal]:
-        """Account and principal of a key: minted keys have theirs, twelve digits are an account, all others the default."""
+        """Account and principal of a key: a minted one has its own, twelve digits are an account, others the default."""
         key = self._credentials.find(access_key_id)
         if key is not None:
             return key.account, key.principal
@@ -102,6 +102,9 @@ class Contexts:
             headers.get("user-agent", ""),
             {},
         )
+
+    def new_request_id(self) -> str:
+        return self._random.uuid()
 
     def of_edge(self, request: HttpRequest, service: str, edge: str) -> RequestContext:
         """The context of a request to an application's own endpoint: whose it is, the service has to find out."""

@@ -15,7 +15,7 @@ _ROOT_KEY: Final = b"root-access-key"
 
 
 class KeyRing:
-    """`Credentials` in a dictionary. Services that mint keys keep them in their own shards and bring them back at start."""
+    """`Credentials` in a dictionary. Services that mint keys keep them in their shards and bring them back at start."""
 
     __slots__ = ("_keys",)
 

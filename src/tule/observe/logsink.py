@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
@@ -24,11 +24,15 @@ class LogBatch(NamedTuple):
 
 
 class LogQueue:
-    """The `LogSink` port. One consumer calls `take`; while there is none, writing goes on up to the limit."""
+    """The `LogSink` port. `first` is called when something comes and nobody has ever taken: the consumer is to start.
 
-    def __init__(self) -> None:
+    One consumer calls `take`; while there is none, writing goes on up to the limit."""
+
+    def __init__(self, first: Callable[[], None] = lambda: None) -> None:
+        self._first = first
         self._waiting: deque[LogBatch] = deque()
         self._arrived = asyncio.Event()
+        self._consumed = False
         self.waiting_bytes = 0
         self.shed_events = 0
 
@@ -38,12 +42,15 @@ class LogQueue:
         if self.waiting_bytes + size > MAX_WAITING_BYTES:
             self.shed_events += len(events)
             return
+        if not self._consumed and not self._waiting:
+            self._first()
         self._waiting.append(LogBatch(account, region, group, stream, events, size))
         self.waiting_bytes += size
         self._arrived.set()
 
     async def take(self, limit: int = 100) -> list[LogBatch]:
         """The oldest batches, at most `limit`; waits until there is one."""
+        self._consumed = True
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()

@@ -55,3 +55,9 @@ def usage(counters: dict[str, int], first_minute: int = 0, last_minute: int = 2*
         if parts is not None and first_minute <= parts[1] <= last_minute:
             totals[parts[0]] = totals.get(parts[0], 0) + value
     return dict(sorted(totals.items()))
+
+
+def record_reads(txn: Metered, usage: dict[str, int]) -> None:
+    """Write what reads used, taken together, into the minute it is written in."""
+    for name, n in usage.items():
+        txn.count(f"{PREFIX}{name}/{txn.now // MINUTE_MS}", n)

@@ -1,0 +1,57 @@
+"""What `tule up` and `tule status` say about a running Tule."""
+
+import os
+
+import msgspec
+
+from tule import __version__
+from tule.admin.house import Status
+from tule.kernel.clocks import ServiceClock
+from tule.kernel.settings import Settings
+
+PERMISSIONS = "off (no policy engine yet)"
+
+
+def status(
+    settings: Settings,
+    clock: ServiceClock,
+    urls: tuple[str, str],
+    store: tuple[str, bool],
+    sandbox: str,
+    started: list[str],
+) -> Status:
+    """The state of things: `urls` for everybody and for functions; `store` is what it is and whether it is durable."""
+    (url, functions_url), (description, durable) = urls, store
+    clock_text = "paused" if clock.paused else "running"
+    ahead_s = clock.offset_ms / 1000
+    if abs(ahead_s) >= 1:
+        clock_text += f", {ahead_s:+.0f} s from the machine's"
+    lines = [
+        ("Tule", __version__),
+        ("endpoint", url),
+        ("store", f"{description}, {'durable' if durable else 'not durable: everything is gone when Tule stops'}"),
+        ("sandbox", sandbox),
+        ("permissions", PERMISSIONS + (", signatures verified" if settings.verify_signatures else "")),
+        ("clock", clock_text),
+        ("account", settings.account),
+        ("region", settings.region),
+        ("pid", str(os.getpid())),
+    ]
+    return Status(
+        __version__, os.getpid(), url, functions_url, str(settings.home()), description, durable, sandbox, PERMISSIONS,
+        clock_text, settings.account, settings.region, started, lines,
+    )  # fmt: skip
+
+
+def sandbox() -> str:
+    """The rung that functions run on, as far as it is known before the first one runs."""
+    return "decided when the first function runs"
+
+
+def text(status: Status, *, as_json: bool) -> str:
+    """The banner: one line of JSON, or lines for people and what to do next."""
+    if as_json:
+        return msgspec.json.encode(status).decode() + "\n"
+    lines = [f"{name:<12} {value}" for name, value in status.lines]
+    lines += ["", 'Point AWS tools here with: eval "$(tule env)"', ""]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Whose signature it is, and whether it is right."""
