@@ -221,11 +221,30 @@ def literal(value: Value) -> str:
 
 def check_paths(kind: str, paths: Sequence[Steps]) -> None:
     """Refuse paths of which one contains another, or that need one value to be a map and a list."""
-    if len(paths) < 2:
+    if _disjoint(paths):
         return
     for index, one in enumerate(paths):
         for other in paths[index + 1 :]:
             _check_pair(kind, one, other)
+
+
+def _disjoint(paths: Sequence[Steps]) -> bool:
+    """Whether `check_paths` has nothing to say, in one pass: the pairs are looked at only for the message."""
+    tree: dict[str | int, Any] = {}
+    for steps in paths:
+        branch, grown = tree, False
+        for step in steps:
+            if step not in branch:
+                if branch and isinstance(next(iter(branch)), int) != isinstance(step, int):
+                    return False
+                branch[step] = {}
+                grown = True
+            elif not branch[step]:
+                return False
+            branch = branch[step]
+        if not grown or branch:
+            return False
+    return True
 
 
 def _check_pair(kind: str, one: Steps, other: Steps) -> None:

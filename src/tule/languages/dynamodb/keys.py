@@ -56,7 +56,7 @@ def _test(condition: Comparison | Call, names: dict[str, str]) -> KeyTest:
             _bad_operator(operator)
     else:
         operator, operands = condition.operator, condition.operands
-        if operator not in COMPARATORS and operator != "BETWEEN" or operator == "<>":
+        if operator == "<>" or (operator not in COMPARATORS and operator != "BETWEEN"):
             _bad_operator(operator)
     if not all(isinstance(operand, Path | Placeholder) for operand in operands):
         raise Refusal("KeyConditionExpressions cannot contain nested operations")

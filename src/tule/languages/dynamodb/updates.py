@@ -180,7 +180,7 @@ _UNCHANGED: Final[Value] = {}
 
 
 def _added(old: Value | None, value: Value) -> Value:
-    """ADD: a sum, or the union of two sets of one type."""
+    """ADD: a sum, or the union of two sets of one type; AttributeUpdates may append to lists, too."""
     if old is None:
         return value
     ((tag, content),) = old.items()
@@ -188,6 +188,8 @@ def _added(old: Value | None, value: Value) -> Value:
         raise UpdateRefusal(BAD_TYPE)
     if tag == "N":
         return {"N": numbers.add(content, value["N"])}
+    if tag == "L":
+        return {"L": [*content, *value["L"]]}
     present = set(content)
     return {tag: [*content, *(member for member in value[tag] if member not in present)]}
 

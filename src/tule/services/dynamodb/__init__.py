@@ -1,0 +1,1 @@
+"""DynamoDB: tables of items with secondary indexes."""
