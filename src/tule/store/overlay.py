@@ -47,7 +47,7 @@ class Overlay:
             self._leave(keys)
 
     def pin(self) -> None:
-        """Let nothing leave until `unpin`: a read of committed state is under way that must not win over newer values."""
+        """Let nothing leave until `unpin`: a fetch is under way that must not win over newer values."""
         self._pins += 1
 
     def unpin(self) -> None:
