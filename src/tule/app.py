@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from tule.admin import banner, clock, counters, house, ledger, traces
-from tule.admin.api import AdminApi
+from tule.admin.api import AdminApi, Page
 from tule.gateway.admission import Admission, is_loopback
 from tule.gateway.authentication import Authenticator
 from tule.gateway.calls import InnerCalls
@@ -34,6 +34,7 @@ from tule.kernel.ports import AccessKey, Ports
 from tule.kernel.randomness import SystemRandom
 from tule.kernel.settings import Settings, SettingsError, load
 from tule.kernel.tasks import Supervisor
+from tule.net.messages import HttpResponse
 from tule.net.server import HttpServer
 from tule.observe import ownlog
 from tule.observe.logsink import LogQueue
@@ -234,14 +235,14 @@ class Tule:
             *ledger.endpoints(partial(counters.totals, self.store), partial(counters.abnormal, self.store)),
             *traces.endpoints(self.spans),
         ]
-        pages = {
+        pages: dict[str, Page] = {
             "/_tule/health": partial(house.health, self.services),
             "/_localstack/health": partial(house.health, self.services),
             "/_tule/metrics": self._metrics,
         }
         return AdminApi(self.home.token(self.random), endpoints, pages, self.tasks)
 
-    def _metrics(self) -> Any:
+    def _metrics(self) -> HttpResponse:
         return house.metrics(self.traffic, self.spans, self.logs, self.tasks, self._open_connections)
 
     def _open_connections(self) -> int:

@@ -52,7 +52,8 @@ class InnerCalls:
         status = "ok"
         try:
             self._faults.hit(bound.label)
-            cancel = bound.run(inner, bound.codec.validate(parameters), done)
+            bound.codec.validate(parameters)
+            cancel = bound.run(inner, parameters, done)
             try:
                 result = await told
             except asyncio.CancelledError:
@@ -77,14 +78,14 @@ def opened(result: Any) -> dict[str, Any]:
     if result is None:
         return {}
     if isinstance(result, RawJson):
-        decoded: dict[str, Any] = msgspec.json.decode(result.data)
+        decoded: dict[str, Any] = msgspec.json.decode(result)
         return decoded
     return {key: _opened(value) for key, value in result.items()}
 
 
 def _opened(value: Any) -> Any:
     if isinstance(value, RawJson):
-        return msgspec.json.decode(value.data)
+        return msgspec.json.decode(value)
     if isinstance(value, list):
         return [_opened(item) for item in value]
     if isinstance(value, dict):

@@ -128,7 +128,7 @@ class Tule:
             options.pop("config", Config())
         )
         keys = {"aws_access_key_id": account, "aws_secret_access_key": SECRET, **options}
-        session = boto3.session.Session()
+        session: Any = boto3.session.Session()
         return session.client(service, region_name=region, endpoint_url=self.url, config=config, **keys)
 
     def admin(self, path: str, body: Any = None, *, method: str | None = None) -> Any:
