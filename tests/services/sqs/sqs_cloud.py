@@ -1,7 +1,7 @@
 """A cloud of one service, without HTTP: what the tests of SQS's semantics talk to."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,12 @@ from tule.store.memory import ForcedMissBackend
 from tule.store.transaction import ReadTxn, ShardKey, Txn
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until `condition` holds."""
+    while not condition():
+        await asyncio.sleep(0)
 
 
 class Spans:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqs_cloud import ACCOUNT, REGION, Cloud
+from sqs_cloud import ACCOUNT, REGION, Cloud, until
 
 from tule.kernel.errors import AwsError
 from tule.store.layers import queues_window
@@ -237,7 +237,7 @@ def test_purging_removes_every_message_whatever_its_state(cloud: Cloud) -> None:
 def test_a_second_purge_within_a_minute_is_refused(cloud: Cloud) -> None:
     url = cloud.queue()
     cloud.call("PurgeQueue", QueueUrl=url)
-    with pytest.raises(AwsError, match="Only one PurgeQueue operation on orders is allowed every 60 seconds.") as got:
+    with pytest.raises(AwsError, match="Only one PurgeQueue operation on orders is allowed every 60 seconds") as got:
         cloud.call("PurgeQueue", QueueUrl=url)
     assert (got.value.error_code, got.value.error_status) == ("PurgeQueueInProgress", 403)
     cloud.advance(60)
@@ -303,8 +303,7 @@ def test_a_long_poll_gets_the_message_that_is_sent_meanwhile(cloud: Cloud) -> No
 
     async def poll_and_send() -> Any:
         poll = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
-        while not cloud.owned_now("orders"):
-            await asyncio.sleep(0)
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
         await cloud.start("SendMessage", QueueUrl=url, MessageBody="hello")
         return await poll
 
@@ -322,8 +321,7 @@ def test_ten_long_polls_share_a_batch_of_ten(cloud: Cloud) -> None:
             )
             for _ in range(10)
         ]
-        while len(cloud.owned_now("orders")) < 10:
-            await asyncio.sleep(0)
+        await until(lambda: len(cloud.owned_now("orders")) == 10)
         entries = [{"Id": str(n), "MessageBody": f"m{n}"} for n in range(10)]
         await cloud.start("SendMessageBatch", QueueUrl=url, Entries=entries)
         return await asyncio.gather(*polls)
@@ -338,8 +336,7 @@ def test_a_long_poll_gets_a_message_whose_time_comes(cloud: Cloud) -> None:
 
     async def poll_and_advance() -> Any:
         poll = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
-        while not cloud.owned_now("orders"):
-            await asyncio.sleep(0)
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
         await cloud.store.quiet(5)
         cloud.clock.step_to(cloud.clock.now() + 900_000)
         return await poll
@@ -351,20 +348,15 @@ def test_a_poller_that_hangs_up_passes_its_turn_on(cloud: Cloud) -> None:
     url = cloud.queue()
 
     async def hang_up() -> Any:
-        polls = []
-        for waiting in (1, 2):
-            polls.append(asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)))
-            while len(cloud.owned_now("orders")) < waiting:
-                await asyncio.sleep(0)
-        cloud.owned_now("orders")
-        await cloud.store.quiet(5)
-        waiting_queue = cloud.store._shards[cloud.shard("orders")].memory["queue"]
+        first = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
+        second = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+        await until(lambda: len(cloud.owned_now("orders")) == 2)
         send = asyncio.ensure_future(cloud.start("SendMessage", QueueUrl=url, MessageBody="hello"))
-        while len(waiting_queue.waiting) == 2:
-            await asyncio.sleep(0)
-        polls[0].cancel()
+        await until(lambda: len(cloud.owned_now("orders")) < 2)
+        first.cancel()
         await send
-        return await polls[1]
+        return await second
 
     assert cloud.run(hang_up())["Messages"][0]["Body"] == "hello"
 
@@ -374,8 +366,7 @@ def test_a_deleted_queue_ends_its_long_polls(cloud: Cloud) -> None:
 
     async def poll_and_delete() -> Any:
         poll = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
-        while not cloud.owned_now("orders"):
-            await asyncio.sleep(0)
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
         await cloud.start("DeleteQueue", QueueUrl=url)
         return await poll
 

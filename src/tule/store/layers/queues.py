@@ -109,16 +109,15 @@ class Counted(NamedTuple):
 
 def count_due(txn: Txn, window: Window) -> Counted:
     """Move messages whose timeout or delay has ended to the visible ones: all of them, or the first of very many."""
-    rows = window.rows
-    start, end = window.counted, window.due(txn.now)
-    if window.bound is not None and window.bound.at <= txn.now and (not end or window.timed[end - 1] <= start):
+    rows, start = window.rows, window.counted
+    end = window.due(txn.now)
+    passed: list[tuple[Point, int]] = []
+    if end and window.timed[end - 1] > start:
+        passed = [(point, window.states[point.number].receives) for point in window.timed[:end] if point > start]
+    if window.bound is not None and window.bound.at <= txn.now:
         first = max(after(rows.visibility(*start)), rows.visibility(*window.bound))
         found = txn.scan(first, rows.visibility(txn.now + 1, 0), COUNT_ROWS)
-        passed = [(point_of(key), decode_state(0, value).receives) for key, value in found]
-    elif not end or window.timed[end - 1] <= start:
-        return Counted(start, window.visible, window.in_flight, window.delayed)
-    else:
-        passed = [(point, window.states[point.number].receives) for point in window.timed[:end] if point > start]
+        passed += [(point_of(key), decode_state(0, value).receives) for key, value in found]
     if not passed:
         return Counted(start, window.visible, window.in_flight, window.delayed)
     in_flight = sum(1 for _, receives in passed if receives)
