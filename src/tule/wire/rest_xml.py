@@ -48,7 +48,7 @@ _ROOTS: Final = {
     "GetObjectAttributes": "GetObjectAttributesResponse",
 }
 _BARE: Final = {"GetBucketLocation": "LocationConstraint"}
-"""Operations whose answer is one element with the member's text (Smithy's s3UnwrappedXmlOutput, which botocore drops)."""
+"""Operations whose answer is one element with a text (Smithy's s3UnwrappedXmlOutput, which botocore drops)."""
 
 _S3_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
