@@ -26,6 +26,8 @@ Request = dict[str, Any]
 MAX_WRITES: Final = 25
 MAX_KEYS: Final = 100
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+MAX_WRITTEN_BYTES: Final = 24 * 1024 * 1024
+"""Items with their rows in indexes; what is beyond comes back as unprocessed (ours, below the store's limit)."""
 DUPLICATES: Final = "Provided list of item keys contains duplicates"
 _PROJECTION: Final = ("ProjectionExpression",)
 _SORTED: Final = msgspec.json.Encoder(order="sorted")
@@ -48,12 +50,15 @@ def batch_write_item(txn: Txn, request: Request) -> Request:
                 raise ValidationError(DUPLICATES)
             seen.add(place)
     answer: Request = {"UnprocessedItems": {}}
-    capacities, metrics = [], {}
+    capacities, metrics, room = [], {}, MAX_WRITTEN_BYTES
     for name, table, places, weights in zip(asked, opened, placed, sizes, strict=True):
-        costs = [
-            _write(txn, table, place, write, size)
-            for place, write, size in zip(places, asked[name], weights, strict=True)
-        ]
+        costs = []
+        for place, write, size in zip(places, asked[name], weights, strict=True):
+            room -= size * (1 + len(table.indexes))
+            if room < 0:
+                answer["UnprocessedItems"].setdefault(name, []).append(write)
+            else:
+                costs.append(_write(txn, table, place, write, size))
         capacities.append(_sum(request, table, costs))
         if table.has_local:
             metrics[table.name] = [collection_metrics(table, _keys(write)) for write in asked[name]]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tule.kernel.errors import OperationNotImplementedError
+from tule.services.dynamodb.constraints import check_new_name
 from tule.services.dynamodb.description import describe
 from tule.services.dynamodb.errors import (
     LimitExceededError,
@@ -52,6 +53,8 @@ def _uuid(raw: bytes) -> str:
 
 
 def create_table(txn: Txn, request: Request) -> Request:
+    name = table_name(request["TableName"])
+    check_new_name(name)
     refuse_unsupported("CreateTable", request)
     mode, throughput = billing_of(request)
     hash_key, range_key, types = keys_of(request)
@@ -62,7 +65,6 @@ def create_table(txn: Txn, request: Request) -> Request:
         indexes.add_global(request["GlobalSecondaryIndexes"])
     keys = [hash_key, range_key, *(key for index in indexes.found for key in (index.hash_key, index.range_key))]
     check_used(types, [key for key in keys if key], indexed=bool(indexes.found))
-    name = table_name(request["TableName"])
     if name in open_tables(txn).latest:
         raise ResourceInUseError(f"Table already exists: {name}")
     table = Table(
