@@ -1,0 +1,1 @@
+"""How fast Tule is, measured from outside: one load generator, one table a module."""
