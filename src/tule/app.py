@@ -24,6 +24,7 @@ from tule.gateway.chain import Gateway, Parts
 from tule.gateway.contexts import Contexts
 from tule.gateway.credentials import KeyRing, root_pair
 from tule.gateway.edges import Edges
+from tule.gateway.ongoing import Ongoing
 from tule.gateway.registry import Services, discover
 from tule.gateway.resumption import Resumption
 from tule.gateway.traffic import Traffic
@@ -114,6 +115,7 @@ class Tule:
         self.contexts = Contexts(self.machine, self.random, self.credentials, settings.region, self.public_url)
         self.services = Services(discover(), self._environment)
         self.traffic = Traffic(self.spans)
+        self.ongoing = Ongoing(self.machine)
         self.stopping = asyncio.Event()
         self.resetting = False
         self.servers: list[HttpServer] = []
@@ -162,6 +164,7 @@ class Tule:
             self.services,
             edges,
             self.traffic,
+            self.ongoing,
             self.faults,
             self.machine,
             self.tasks,
@@ -271,8 +274,17 @@ class Tule:
         await self.store.quiet(SETTLE_S)
 
     async def _advance(self, to: Instant) -> bool:
-        await self.store.advance(to)
-        return True
+        before, until_s = self.ongoing.latest, self.machine.monotonic_s() + SETTLE_S
+        settled = True
+
+        async def settle() -> None:
+            nonlocal settled
+            settled = await self.ongoing.settle(before, until_s)
+            await self.store.quiet(max(0.0, until_s - self.machine.monotonic_s()))
+
+        await self.store.advance(to, settle)
+        await settle()
+        return settled
 
     async def _reset(self) -> None:
         self.resetting = True

@@ -27,11 +27,10 @@ def command(*, dir_: str | None, detach: bool, as_json: bool | None, **flags: An
     """Start Tule and stay until it ends (Ctrl-C or `tule down`)."""
     given = {name: value for name, value in {"dir": dir_, "json": as_json, **flags}.items() if value is not None}
     program = [sys.executable, "-m", "tule.app", json.dumps(given)]
-    if detach:
-        return _detached(program)
-    sys.stdout.flush()
-    os.execv(sys.executable, program)  # noqa: S606 - this very interpreter, and no shell
-    return 0
+    if not detach:
+        sys.stdout.flush()
+        os.execv(sys.executable, program)  # noqa: S606 - this very interpreter, and no shell
+    return _detached(program)
 
 
 def _detached(program: list[str]) -> int:

@@ -65,7 +65,7 @@ class InnerCalls:
             status = refusal.error_code
             raise refusal from error
         finally:
-            self._gateway.finished(inner, bound, started_ns, status)
+            self._gateway.finished(inner, bound, started_ns, status, parameters.get(bound.subject))
         return opened(result)
 
     def aws_for(self, context: RequestContext) -> "AwsCalls":

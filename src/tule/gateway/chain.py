@@ -14,6 +14,7 @@ from tule.gateway.admission import Admission, cors_headers, host_name, is_loopba
 from tule.gateway.authentication import Authenticator
 from tule.gateway.contexts import Contexts
 from tule.gateway.edges import Edges, Match
+from tule.gateway.ongoing import Ongoing
 from tule.gateway.operations import Bound, bind, unbound
 from tule.gateway.registry import Services
 from tule.gateway.traffic import Traffic
@@ -45,6 +46,7 @@ class Parts:
     services: Services
     edges: Edges
     traffic: Traffic
+    ongoing: Ongoing
     faults: FaultPoints
     machine: MachineClock
     tasks: Supervisor
@@ -133,7 +135,7 @@ class Gateway:
 
     async def _answer_edge(self, match: Match, request: HttpRequest, reply: Any, started_ns: int) -> None:
         context = self._contexts.of_edge(request, match.service, match.edge.name)
-        name, status = f"{match.edge.name} {request.method} {request.path}", "ok"
+        status = "ok"
         try:
             env = await self._parts.services.start(match.service)
             assert env is not None
@@ -144,7 +146,8 @@ class Gateway:
             _log.exception("edge failed", edge=match.edge.name, request_id=context.request_id)
             response, status = plain_failure(context.request_id), "InternalFailure"
         reply(response)
-        self._traffic.finished(context, name, match.edge.name, started_ns, self._now_ns(), status)
+        subject = f"{request.method} {request.path}"
+        self._traffic.finished(context, match.edge.name, started_ns, self._now_ns(), status, subject)
 
     # -- calls of AWS's API
 
@@ -166,7 +169,9 @@ class Gateway:
         try:
             call.context = context = self._authenticate(request, where)
             self._faults.hit(bound.label)
-            cancel = bound.run(context, bound.codec.parse(request, where), call.done)
+            parameters = bound.codec.parse(request, where)
+            call.subject = parameters.get(bound.subject)
+            cancel = bound.run(context, parameters, call.done)
             if cancel is not None:
                 reply.when_gone(cancel)
         except Exception as error:  # noqa: BLE001 - every failure is an answer in the operation's own protocol
@@ -192,7 +197,7 @@ class Gateway:
         handler = declared.operations.get(operation) if declared is not None else None
         if env is None or handler is None:
             raise OperationNotImplementedError(service, operation)
-        bound = bind(service, operation, handler, compiled(service, operation), env)
+        bound = bind(service, operation, handler, compiled(service, operation), env, self._parts.ongoing)
         self._bound[service, operation] = bound
         return bound
 
@@ -200,9 +205,9 @@ class Gateway:
         """A context for a call whose sender is not known, or was not asked for."""
         return self._contexts.of_request(request, bound.service, bound.name, "", "")
 
-    def finished(self, context: RequestContext, bound: Bound, started_ns: int, status: str) -> None:
-        """The chain's last step, for calls from outside and inside."""
-        self._traffic.finished(context, bound.label, bound.label, started_ns, self._now_ns(), status)
+    def finished(self, context: RequestContext, bound: Bound, started_ns: int, status: str, subject: Any) -> None:
+        """The chain's last step, for calls from outside and inside; `subject` is what the call was about."""
+        self._traffic.finished(context, bound.label, started_ns, self._now_ns(), status, subject)
         if bound.reads and context.usage:
             self._traffic.used_by_read(context)
 
@@ -210,7 +215,7 @@ class Gateway:
 class _Call:
     """One call on its way through the operation to the answer."""
 
-    __slots__ = ("_bound", "_gateway", "_reply", "_started_ns", "_where", "context")
+    __slots__ = ("_bound", "_gateway", "_reply", "_started_ns", "_where", "context", "subject")
 
     def __init__(self, gateway: Gateway, where: Route, bound: Bound, reply: Reply, started_ns: int) -> None:
         self._gateway = gateway
@@ -219,6 +224,7 @@ class _Call:
         self._reply = reply
         self._started_ns = started_ns
         self.context: RequestContext | None = None
+        self.subject: Any = None
 
     def done(self, result: Any, error: BaseException | None) -> None:
         """Told by the store or a task when the call may be answered."""
@@ -232,7 +238,7 @@ class _Call:
                 self._refuse(context, defect)
                 return
             self._reply(response)
-            self._gateway.finished(context, bound, self._started_ns, "ok")
+            self._gateway.finished(context, bound, self._started_ns, "ok", self.subject)
         else:
             self._refuse(context, error)
 
@@ -243,7 +249,7 @@ class _Call:
     def _refuse(self, context: RequestContext, error: BaseException) -> None:
         told = as_aws_error(error, context)
         self._reply(self._bound.codec.serialise_error(told, self._where, context.request_id))
-        self._gateway.finished(context, self._bound, self._started_ns, told.error_code)
+        self._gateway.finished(context, self._bound, self._started_ns, told.error_code, self.subject)
 
 
 def as_aws_error(error: BaseException, context: RequestContext) -> AwsError:

@@ -45,7 +45,7 @@ class Contexts:
         self._partitions: dict[str, str] = {}
 
     def identify(self, access_key_id: str) -> tuple[str, Principal]:
-        """Account and principal of a key: a minted one has its own, twelve digits are an account, others the default."""
+        """Account and principal of a key: a minted one has its own, twelve digits are an account, else the default."""
         key = self._credentials.find(access_key_id)
         if key is not None:
             return key.account, key.principal

@@ -1,11 +1,11 @@
 """An operation ready to be called: everything about it that does not change from request to request."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from tule.gateway.ongoing import Ongoing
 from tule.kernel.context import RequestContext
-from tule.kernel.tasks import Supervisor
 from tule.services.declaration import Context, Coordinate, Environment, Operation, Read, Transact
 from tule.store.contract import Done
 from tule.wire import CompiledOperation, compiled
@@ -15,6 +15,13 @@ Run = Callable[[RequestContext, Any, Done], "Cancellation | None"]
 
 Cancellation = Callable[[], object]
 """Ends work that is still waiting, for a caller who has left."""
+
+
+SUBJECTS: Final = (
+    "QueueUrl", "QueueName", "TableName", "FunctionName", "ApiId", "Bucket", "logGroupName", "StackName", "RoleName",
+    "UserName", "TopicArn", "ChangeSetName", "UUID", "Name",
+)  # fmt: skip
+"""Members that name what a call is about, the most telling first: what its span is labelled with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +36,22 @@ class Bound:
     run: Run
     reads: bool
     """Its usage has no batch to be counted in."""
+    subject: str = ""
+    """The parameter that names what the call is about."""
 
 
-def bind(service: str, name: str, operation: Operation, codec: CompiledOperation, env: Environment) -> Bound:
+def bind(
+    service: str, name: str, operation: Operation, codec: CompiledOperation, env: Environment, ongoing: Ongoing
+) -> Bound:
     """`operation` with its environment, as the chain calls it."""
     label = f"{service}:{name}"
+    members = codec.model.input.members if codec.model.input is not None else {}
+    subject = next((member for member in SUBJECTS if member in members), "")
     if isinstance(operation, Transact):
-        return Bound(service, name, label, codec, _transact(operation, env), reads=False)
+        return Bound(service, name, label, codec, _transact(operation, env), reads=False, subject=subject)
     if isinstance(operation, Read):
-        return Bound(service, name, label, codec, _read(operation, env), reads=True)
-    return Bound(service, name, label, codec, _coordinate(label, operation, env), reads=False)
+        return Bound(service, name, label, codec, _read(operation, env), reads=True, subject=subject)
+    return Bound(service, name, label, codec, _coordinate(label, operation, env, ongoing), reads=False, subject=subject)
 
 
 def _transact(operation: Transact, env: Environment) -> Run:
@@ -67,26 +80,34 @@ def _read(operation: Read, env: Environment) -> Run:
     return run
 
 
-def _coordinate(label: str, operation: Coordinate, env: Environment) -> Run:
+def _coordinate(label: str, operation: Coordinate, env: Environment, ongoing: Ongoing) -> Run:
     tasks, handler, abandonable = env.tasks, operation.handler, operation.abandonable
 
     def run(context: RequestContext, request: Any, done: Done) -> Cancellation | None:
-        task = _spawn(tasks, label, handler(Context(context, env), request), done)
-        return task.cancel if abandonable else None
+        work = handler(Context(context, env), request)
+        if abandonable:
+            return tasks.spawn(label, _tell(work, done)).cancel
+        tasks.spawn(label, _tell_and_count(work, done, ongoing))
+        return None
 
     return run
 
 
-def _spawn(tasks: Supervisor, label: str, work: Any, done: Done) -> Any:
-    async def tell() -> None:
-        try:
-            result = await work
-        except Exception as error:  # noqa: BLE001 - `done` tells every failure to the caller
-            done(None, error)
-        else:
-            done(result, None)
+async def _tell(work: Awaitable[Any], done: Done) -> None:
+    try:
+        result = await work
+    except Exception as error:  # noqa: BLE001 - `done` tells every failure to the caller
+        done(None, error)
+    else:
+        done(result, None)
 
-    return tasks.spawn(label, tell())
+
+async def _tell_and_count(work: Awaitable[Any], done: Done, ongoing: Ongoing) -> None:
+    number = ongoing.began()
+    try:
+        await _tell(work, done)
+    finally:
+        ongoing.ended(number)
 
 
 def unbound(service: str, name: str) -> Bound:

@@ -64,7 +64,10 @@ class Services:
     def declare_all(self) -> None:
         """Import every declaration, for what only all of them together can tell (edges, coverage)."""
         for name in self._modules:
-            self.declaration(name)
+            try:
+                self.declaration(name)
+            except Exception:  # noqa: BLE001 - a service that can't be imported must not take the others with it
+                _log.exception("service can't be imported", service=name)
 
     async def start(self, name: str) -> Environment | None:
         """The running service's environment; whoever asks first starts it, the others wait."""

@@ -1,6 +1,6 @@
 """What passed the gateway: spans, counts for metrics, and what reads used."""
 
-from typing import Final
+from typing import Any, Final
 
 from tule.kernel.context import RequestContext
 from tule.observe.spans import SpanRecorder
@@ -37,10 +37,10 @@ class Traffic:
         """Units that reads used, by (account, region) and meter, until `take_read_usage`."""
 
     def finished(
-        self, context: RequestContext, name: str, label: str, started_ns: int, ended_ns: int, status: str
+        self, context: RequestContext, label: str, started_ns: int, ended_ns: int, status: str, subject: Any
     ) -> None:
         """Record one finished call: its span and its counts."""
-        self._record(context, name, started_ns, ended_ns, status)
+        self._record((context, label, started_ns, ended_ns, status, subject))
         key = (label, status)
         series = self.series.get(key)
         if series is None:

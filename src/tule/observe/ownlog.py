@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -24,7 +25,7 @@ _SECRET_TEXT: Final = re.compile(
 )
 
 
-def without_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Hide values under telling names, and what looks like a credential inside any text."""
     for key, value in event.items():
         if _SECRET_KEY.search(key):

@@ -6,7 +6,7 @@ fit is shed and counted, never waited for.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -29,8 +29,9 @@ CHUNK_SPANS: Final = 500
 
 _log = structlog.get_logger("tule.spans")
 
-Call = tuple[RequestContext, str, int, int, str]
-"""(context, name, start, end in ns of the monotonic clock, status): what the gateway keeps of an API call."""
+Call = tuple[RequestContext, str, int, int, str, Any]
+"""(context, operation, start, end in ns of the monotonic clock, status, what it was about): an API call, as the gateway
+tells it, without making an object of it on the request's path."""
 
 
 class SpanRecorder:
@@ -53,9 +54,9 @@ class SpanRecorder:
         """Keep `span` unless there is no room."""
         self._append(span)
 
-    def record_call(self, context: RequestContext, name: str, start_ns: int, end_ns: int, status: str) -> None:
-        """Keep the span of an API call, without making an object of it on the request's path."""
-        self._append((context, name, start_ns, end_ns, status))
+    def record_call(self, call: Call) -> None:
+        """Keep the span of an API call."""
+        self._append(call)
 
     def _append(self, span: Span | Call) -> None:
         pending = self._pending
@@ -126,9 +127,21 @@ def _stored(span: Span | Call, offset_us: int) -> StoredSpan:
             trace.root, trace.span, trace.parent, span.name, span.kind, span.start_us, span.end_us, span.account,
             span.region, span.resource, span.status, span.request_id, tuple(span.units), tuple(span.notes),
         )  # fmt: skip
-    context, name, start_ns, end_ns, status = span
+    context, name, start_ns, end_ns, status, about = span
     trace = context.trace
+    subject = about if isinstance(about, str) else ""
+    if subject:
+        name = f"{name} {_short(subject)}"
     return StoredSpan(
         trace.root, trace.span, trace.parent, name, "api", start_ns // 1000 + offset_us, end_ns // 1000 + offset_us,
-        context.account, context.region, "", status, context.request_id, tuple(context.usage.items()), (),
+        context.account, context.region, subject, status, context.request_id, tuple(context.usage.items()), (),
     )  # fmt: skip
+
+
+def _short(subject: str) -> str:
+    """A queue's name of its URL, a function's of its ARN: what a person calls it. Paths of requests stay whole."""
+    if subject.startswith("arn:"):
+        return subject.rpartition(":")[2]
+    if subject.startswith(("http://", "https://")):
+        return subject.rpartition("/")[2]
+    return subject

@@ -51,7 +51,7 @@ class Tule:
         """Start the process, again after `stop` or `kill`, and wait for its ready line."""
         command = [sys.executable, "-m", "tule.cli.main", "up", *_options(self._flags)]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - this very interpreter, and no shell
+            self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
