@@ -1,1 +1,1 @@
-"""Function instances: runner process, pools, zygotes and sandboxes."""
+"""Function instances: runner process, pools, zygotes, sandboxes, bootstraps, and the worker for strangers' data."""

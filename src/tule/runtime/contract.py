@@ -1,0 +1,177 @@
+"""What the function runtime offers to whoever owns functions, and what it asks of them.
+
+The one implementation is `tule.runtime.functions.Functions`. Times are machine time: a function's timeout, its deadline
+and its measured durations never follow a service clock that somebody paused or advanced.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from tule.kernel.ports import BlobRef
+
+MAX_RESPONSE_BYTES = 6_291_556
+"""AWS: the largest synchronous response, which is 6 MiB and the 100 bytes of an envelope."""
+
+MAX_UNZIPPED_BYTES = 262_144_000
+"""AWS: a package, unzipped."""
+
+LOG_TAIL_BYTES = 4 * 1024
+"""AWS: LogType Tail gives the last 4 KB."""
+
+INIT_LIMIT_S = 10.0
+"""AWS: the init phase; what takes longer goes on within the function's own timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSession:
+    """Credentials of an execution role, as an instance gets them in its environment."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_ms: int
+    """Machine time (`MachineClock.wall_ms`). An instance that is older is replaced before its next request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FunctionVersion:
+    """What instances are made of. The same `arn`, `version` and `revision` mean the same in every other field."""
+
+    arn: str
+    """The unqualified function ARN."""
+    name: str
+    version: str
+    """"$LATEST" or a number."""
+    account: str
+    region: str
+    runtime: str
+    """AWS's identifier: python3.13, nodejs22.x."""
+    handler: str
+    memory_mb: int
+    timeout_s: int
+    code: str
+    """The SHA-256 that `FunctionRuntime.unpack` returned: the package is unpacked once and shared read-only."""
+    revision: str
+    """Changes with every change of code or configuration; instances of an older one are retired."""
+    log_group: str
+    credentials: Callable[[], RoleSession]
+    """Asked whenever an instance starts."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    architecture: str = "x86_64"
+    ephemeral_mb: int = 512
+    concurrency: int | None = None
+    """Most instances at once, or None for the runtime's own cap."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells pools apart."""
+        return (self.arn, self.version, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of an invocation, for spans: "start" (until an instance was there), "init", "handler"."""
+
+    name: str
+    start_us: int
+    end_us: int
+    """Microseconds since the epoch, machine time."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeOutcome:
+    """What became of one invocation."""
+
+    payload: bytes
+    """The function's answer, or AWS's JSON of the error."""
+    error: Literal["Unhandled", "Handled"] | None
+    """What X-Amz-Function-Error says. (AWS answers "Unhandled" for every failure of today's runtimes.)"""
+    error_type: str
+    """errorType of a failure, else ""."""
+    log_tail: bytes
+    """The last 4 KB of the log, START and REPORT lines included."""
+    duration_ms: float
+    billed_ms: int
+    init_ms: float | None
+    """Time of the init phase if this invocation caused it."""
+    max_memory_mb: int
+    cold: bool
+    phases: Sequence[Phase]
+    log_stream: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceInfo:
+    """One execution environment, for people."""
+
+    id: str
+    function_arn: str
+    """"" for one that is parked: ready but without code."""
+    version: str
+    runtime: str
+    state: Literal["starting", "parked", "idle", "busy"]
+    pid: int
+    """As the runner's process namespace has it; 0 while starting."""
+    invocations: int
+    pss_kb: int
+    """Memory that is its own: shared pages counted by their share. 0 where the kernel does not say."""
+    started_ms: int
+
+
+class NoCapacityError(Exception):
+    """There is no instance free and none may be started: the caller is throttled (429)."""
+
+
+class RuntimeUnavailableError(Exception):
+    """The host can't run this function, and the message says what is missing. Not the function's fault."""
+
+
+class PackageError(Exception):
+    """A deployment package that is refused, in AWS's words."""
+
+
+class FunctionRuntime(Protocol):
+    """Runs functions, outside Tule's own process."""
+
+    async def start(self) -> None:
+        """Nothing is started yet that functions need: the runner comes with the first function."""
+
+    async def stop(self) -> None:
+        """End every instance and the runner."""
+
+    async def unpack(self, package: BlobRef, path: str) -> str:
+        """Unpack the zip at `path`, once; the name to give as `FunctionVersion.code`. Refuses with `PackageError`.
+
+        Done in a process with limits on memory, time and size: the zip is a stranger's.
+        """
+
+    async def prepare(self, version: FunctionVersion) -> None:
+        """A version exists: start what serves all functions of its runtime (zygote, parked instances)."""
+
+    async def invoke(  # noqa: PLR0913 - each is one header of AWS's Invoke
+        self,
+        version: FunctionVersion,
+        payload: bytes,
+        *,
+        request_id: str,
+        trace_header: str,
+        client_context: str | None = None,
+        invoked_arn: str = "",
+    ) -> InvokeOutcome:
+        """Run the function once. `client_context` is the header's base64 text; `invoked_arn` as the caller named it.
+
+        Raises `NoCapacityError` and `RuntimeUnavailableError`; every failure of the function is an outcome.
+        """
+
+    async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
+        """Instances of the function (of one version, of other revisions) end as soon as they are idle."""
+
+    def instances(self) -> list[InstanceInfo]: ...
+
+    def rung(self) -> str:
+        """What confines functions on this machine, in words."""
+
+    def nearest(self, runtime: str) -> str:
+        """What the host runs `runtime` on, as a warning for people; "" when it is that version itself."""
