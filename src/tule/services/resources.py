@@ -1,6 +1,6 @@
 """What a service offers to CloudFormation: its resource types."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,3 +54,10 @@ class ResourceType:
     required: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()
     """Properties that have no meaning on Tule and are accepted with a note in the stack's events."""
+    check: Callable[[Mapping[str, Any]], Sequence[str]] | None = None
+    """What is wrong with properties that can be told before anything is made: parts of a property that Tule does not
+    honour, values out of range. Pure. A value that depends on a resource to come is the text `UNKNOWN`."""
+
+
+UNKNOWN = "{{changeSet:KNOWN_AFTER_APPLY}}"
+"""What stands for a value that is known only when the resource it comes from has been made (AWS's own words)."""

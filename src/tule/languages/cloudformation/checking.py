@@ -76,7 +76,8 @@ def sub_parts(argument: Any) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(text, str) or not isinstance(variables, dict):
         raise TemplateError(
             "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a "
-            "string as first argument, and an optional second argument to specify a mapping of values to replace in the string"
+            "string as first argument, and an optional second argument to specify a mapping of values to "
+            "replace in the string"
         )
     return text, variables
 

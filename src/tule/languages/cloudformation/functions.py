@@ -2,6 +2,7 @@
 
 import base64
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -197,8 +198,8 @@ class Evaluator:
 
     def _split(self, argument: Any) -> list[str]:
         complaint = (
-            "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to "
-            "be split or a function that returns a string to be split."
+            "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string "
+            "to be split or a function that returns a string to be split."
         )
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str) or not argument[0]:
             raise TemplateError(complaint)
@@ -207,7 +208,7 @@ class Evaluator:
     def _sub(self, argument: Any) -> str:
         text, variables = sub_parts(argument)
 
-        def fill(match: Any) -> str:
+        def fill(match: re.Match[str]) -> str:
             name = match[1].strip()
             if name.startswith("!"):
                 return "${" + name[1:] + "}"

@@ -239,7 +239,8 @@ def _depends_on(logical_id: str, value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TemplateError(
-            f"Template format error: [/Resources/{logical_id}/DependsOn] DependsOn must be a string or a list of strings."
+            f"Template format error: [/Resources/{logical_id}/DependsOn] DependsOn must be a string or a list "
+            "of strings."
         )
     return tuple(names)
 
