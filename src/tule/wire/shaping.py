@@ -20,6 +20,8 @@ class _Reshaping:
         if shape.flag("document"):
             return None
         if shape.type in ("structure", "list", "map"):
+            if not self._touches(shape, set()):
+                return None
             if shape.name in self._making:
                 return lambda value: self._again(shape.name, value)
             if shape.name not in self._made:
@@ -28,6 +30,24 @@ class _Reshaping:
                 self._making.discard(shape.name)
             return self._made[shape.name]
         return self.scalar(shape)
+
+    def _touches(self, shape: Shape, seen: set[str]) -> bool:
+        """Whether anything inside needs reshaping: a shape that contains itself may need none (AttributeValue)."""
+        if shape.flag("document"):
+            return False
+        if shape.type not in ("structure", "list", "map"):
+            return self.scalar(shape) is not None
+        if shape.name in seen:
+            return False
+        seen.add(shape.name)
+        if shape.type == "list":
+            return self._touches(shape.element, seen)
+        if shape.type == "map":
+            return self._touches(shape.value, seen)
+        return any(
+            member.wire_name(name) != name or self._touches(member, seen)
+            for name, member in body_members(shape).items()
+        )
 
     def _again(self, name: str, value: Any) -> Any:
         reshape = self._made[name]
