@@ -4,6 +4,7 @@ from typing import Any
 
 from tule.kernel.context import RequestContext
 from tule.services.dynamodb.models import ON_DEMAND, Index, OpenTable, Table, Throughput
+from tule.store.layers.tables import Rows
 from tule.store.transaction import ReadTxn
 
 
@@ -29,8 +30,13 @@ def _throughput(throughput: Throughput) -> dict[str, Any]:
     return told
 
 
+def _size(txn: ReadTxn, rows: Rows, status: str) -> tuple[int, int]:
+    """(bytes, items). A table that is being made has none, and its counters have names that no run before knew."""
+    return (0, 0) if status == "CREATING" else (rows.size_bytes(txn), rows.count(txn))
+
+
 def _index(txn: ReadTxn, opened: OpenTable, index: Index, status: str) -> dict[str, Any]:
-    rows = opened.by_name[index.name].rows
+    size, count = _size(txn, opened.by_name[index.name].rows, status)
     projection: dict[str, Any] = {"ProjectionType": index.projection}
     if index.included:
         projection["NonKeyAttributes"] = list(index.included)
@@ -38,8 +44,8 @@ def _index(txn: ReadTxn, opened: OpenTable, index: Index, status: str) -> dict[s
         "IndexName": index.name,
         "KeySchema": _key_schema(index.hash_key, index.range_key),
         "Projection": projection,
-        "IndexSizeBytes": rows.size_bytes(txn),
-        "ItemCount": rows.count(txn),
+        "IndexSizeBytes": size,
+        "ItemCount": count,
         "IndexArn": f"{table_arn(txn.context, opened.name)}/index/{index.name}",
     }
     if not index.local:
@@ -50,6 +56,7 @@ def _index(txn: ReadTxn, opened: OpenTable, index: Index, status: str) -> dict[s
 def describe(txn: ReadTxn, opened: OpenTable, status: str = "ACTIVE") -> dict[str, Any]:
     """TableDescription, with its indexes in the same state as the table unless that is being deleted."""
     table: Table = opened.table
+    size, count = _size(txn, opened.rows, status)
     told: dict[str, Any] = {
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": tag} for name, tag in table.types.items()],
         "TableName": table.name,
@@ -57,8 +64,8 @@ def describe(txn: ReadTxn, opened: OpenTable, status: str = "ACTIVE") -> dict[st
         "TableStatus": status,
         "CreationDateTime": table.created_ms / 1000,
         "ProvisionedThroughput": _throughput(table.throughput),
-        "TableSizeBytes": opened.rows.size_bytes(txn),
-        "ItemCount": opened.rows.count(txn),
+        "TableSizeBytes": size,
+        "ItemCount": count,
         "TableArn": table_arn(txn.context, table.name),
         "TableId": table.table_id,
         "DeletionProtectionEnabled": table.protected,
