@@ -112,3 +112,5 @@ class Ports:
     """Base URL for what background work puts into messages."""
     home: str = ""
     """Tule's directory, for packages and sockets; "" in memory mode gets a temporary one."""
+    functions: Any = None
+    """What runs functions: a `tule.runtime.contract.FunctionRuntime`, which the kernel can't name."""

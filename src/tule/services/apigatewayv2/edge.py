@@ -10,7 +10,6 @@ import msgspec
 
 from tule.kernel.context import Principal, RequestContext
 from tule.kernel.errors import AwsError
-from tule.kernel.ports import Span
 from tule.net.messages import HttpRequest, HttpResponse
 from tule.services.apigatewayv2 import cors, state
 from tule.services.apigatewayv2.answers import INTERNAL_ERROR, NOT_FOUND, TOO_LARGE, UNAVAILABLE, answer, gateway_error
@@ -161,19 +160,10 @@ async def _respond(
         request, api.account, api.id, stage.name, target.key, path, match.variables, stage.variables, request_id,
         env.clock.now(), context.trace.header(),
     )  # fmt: skip
-    started_us = env.machine.wall_ms() * 1000
-    started_ns = env.machine.monotonic_ns()
+    ctx.request.usage["apigateway.http_requests"] = 1
     payload = _encode(PAYLOADS[target.payload_version](call))
     response = await _invoke(env.aws_for(context), target, payload)
     response.headers.append(("apigw-requestid", request_id))
-    ended_us = started_us + (env.machine.monotonic_ns() - started_ns) // 1000
-    env.ports.spans.record(
-        Span(
-            context.trace, f"{request.method} {api.name}", "edge", started_us, ended_us, api.account, api.region,
-            api.id, "ok" if response.status < 500 else str(response.status), request_id,
-            (("apigateway.http_requests", 1),), (("route", target.key),),
-        )
-    )  # fmt: skip
     return response
 
 

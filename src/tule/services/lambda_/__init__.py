@@ -1,0 +1,1 @@
+"""AWS Lambda: functions, their invocation, and what feeds them from queues."""

@@ -1,0 +1,233 @@
+"""What runs functions: resolved functions in memory, invocations with their logs and spans, and what feeds them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from tule.kernel.context import RequestContext, TraceContext, trace_from_header
+from tule.kernel.errors import AwsError
+from tule.services.declaration import Environment
+from tule.services.lambda_ import state
+from tule.services.lambda_.engine import Engine, Outcome
+from tule.services.lambda_.events import Events
+from tule.services.lambda_.models import LATEST, Event, Function, Status
+from tule.services.lambda_.names import FunctionName, function_not_found
+from tule.services.lambda_.pollers import Pollers
+from tule.services.lambda_.roles import RoleSessions
+from tule.services.lambda_.throttling import AccountGate, FunctionGate
+from tule.services.lambda_.usage import Usage
+from tule.store.transaction import Txn
+
+_log = structlog.get_logger("tule.lambda")
+
+Key = tuple[str, str, str]
+"""(account, region, function name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One request to run a function."""
+
+    payload: bytes
+    request_id: str
+    trace: TraceContext
+    client_context: str = ""
+    asynchronous: bool = False
+
+
+@dataclass(slots=True)
+class Resolved:
+    """A function that is ready to be invoked, until it changes."""
+
+    function: Function
+    version: Any
+    """What the function runtime knows it by."""
+    gate: FunctionGate
+    span_name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.span_name = f"function {self.function.name}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether its reservation is zero, so that nothing will ever run."""
+        return self.gate.reservation == 0
+
+
+class Execution:
+    """The service's objects in memory."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.roles = RoleSessions(env)
+        self.usage = Usage(env)
+        self.engine = Engine(env, self.roles)
+        self.events = Events(self)
+        self.pollers = Pollers(self)
+        self._resolved: dict[Key, Resolved] = {}
+        self._gates: dict[Key, FunctionGate] = {}
+        self._accounts: dict[tuple[str, str], AccountGate] = {}
+        self._places: set[tuple[str, str]] = set()
+
+    # -- finding
+
+    async def resolve(self, context: RequestContext, name: FunctionName) -> Resolved:
+        """The function that a caller named, or AWS's 404."""
+        if not name.qualifier or name.qualifier == LATEST:
+            found = self._resolved.get(name[:3])
+            if found is not None:
+                return found
+        shard = state.function_shard(*name[:3])
+        function = await self.env.store.read(shard, state.read_function, context)
+        if function is None or name.qualifier not in ("", LATEST):
+            raise function_not_found(context, name)
+        return self._keep(function)
+
+    async def find(self, context: RequestContext, name: str) -> Resolved:
+        """The function of the context's account and region."""
+        return await self.resolve(context, FunctionName(context.account, context.region, name, ""))
+
+    def _keep(self, function: Function) -> Resolved:
+        key = (function.account, function.region, function.name)
+        gate = self._gate(key)
+        gate.reserve(function.reserved_concurrency)
+        resolved = self._resolved[key] = Resolved(function, self.engine.version(function), gate)
+        return resolved
+
+    def _gate(self, key: Key) -> FunctionGate:
+        gate = self._gates.get(key)
+        if gate is None:
+            account = self._accounts.setdefault(key[:2], AccountGate())
+            gate = self._gates[key] = FunctionGate(account)
+        return gate
+
+    # -- changes
+
+    async def remember_place(self, account: str, region: str) -> None:
+        """Before the first function or mapping of an account and region: so that a start finds them."""
+        if (account, region) in self._places:
+            return
+        context = self.env.background(account, region)
+        await self.env.store.transact(
+            state.PLACES_SHARD, lambda txn: state.remember_place(txn, account, region), context
+        )
+        self._places.add((account, region))
+
+    def changed(self, function: Function) -> None:
+        """A committed change: the next invocation sees it, and instances of what was before run out."""
+        key = (function.account, function.region, function.name)
+        old = self._resolved.pop(key, None)
+        self._keep(function)
+        if old is not None and not _same_instances(old.function, function):
+            self.engine.retire(old.version)
+        if function.status.state == "Pending" or function.status.update == "InProgress":
+            self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+
+    async def deleted(self, name: FunctionName) -> None:
+        key = name[:3]
+        old = self._resolved.pop(key, None)
+        self.events.forget(*key)
+        gate = self._gates.pop(key, None)
+        if gate is not None:
+            gate.reserve(None)
+        if old is not None:
+            self.engine.retire(old.version)
+            self.roles.forget(old.function.arn)
+
+    async def _settle(self, function: Function) -> None:
+        """Prepare the function's code, then say that it is active, or why it can't be."""
+        reason = await self.engine.prepare(self._keep(function).version)
+        status = (
+            Status() if not reason else Status("Failed", reason, "InternalError", "Failed", reason, "InternalError")
+        )
+
+        def settle(txn: Txn) -> None:
+            current = state.read_function(txn)
+            if current is not None and current.revision == function.revision:
+                state.write_function(txn, replace(current, status=status))
+
+        shard = state.function_shard(function.account, function.region, function.name)
+        await self.env.store.transact(shard, settle, self.env.background(function.account, function.region))
+
+    async def recover(self) -> None:
+        """Go on with the events, mappings and transitions that an earlier process left."""
+        for account, region in await state.places(self.env.store):
+            self._places.add((account, region))
+            context = self.env.background(account, region)
+            for function in await state.list_functions(self.env.store, context):
+                self._gate((account, region, function.name)).reserve(function.reserved_concurrency)
+                if function.status.state == "Pending" or function.status.update == "InProgress":
+                    self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+                await self.events.recover(function)
+            shard = state.mappings_shard(account, region)
+            for mapping in await self.env.store.read(shard, state.all_mappings, context):
+                self.pollers.resume(mapping)
+
+    # -- running
+
+    async def run(self, resolved: Resolved, invocation: Invocation, *, tail: bool = False) -> Outcome:
+        """Run a function once. Raises `TooManyRequestsError` where there is no capacity; the function's own failures
+        are outcomes."""
+        gate = resolved.gate
+        gate.enter()
+        try:
+            outcome = await self.engine.invoke(resolved, invocation, tail=tail)
+        finally:
+            gate.leave()
+        self.usage.add(resolved.function, outcome.billed_ms)
+        return outcome
+
+    async def run_payload(self, context: RequestContext, resolved: Resolved, payload: bytes) -> Outcome:
+        """Run a function for a poller, as a hop of the context's trace."""
+        trace = context.trace.child(self.env.random)
+        return await self.run(resolved, Invocation(payload, self.env.random.uuid(), trace))
+
+    async def run_event(self, context: RequestContext, resolved: Resolved, event: Event) -> str | None:
+        """Run a queued event; None if it went well, else what the function said."""
+        del context
+        env = self.env
+        trace = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
+        invocation = Invocation(event.payload, event.request_id, trace, event.client_context, asynchronous=True)
+        outcome = await self.run(resolved, invocation)
+        if not outcome.error:
+            return None
+        return outcome.payload.decode("utf-8", "replace")
+
+
+def _same_instances(old: Function, new: Function) -> bool:
+    """Whether instances of `old` may go on serving `new`."""
+    return replace(old, **_NO_MATTER) == replace(new, **_NO_MATTER)
+
+
+_NO_MATTER: dict[str, Any] = {
+    "revision": "",
+    "modified_ms": 0,
+    "status": Status(),
+    "tags": {},
+    "description": "",
+    "reserved_concurrency": None,
+    "dead_letter_arn": "",
+}
+
+
+def execution(env: Environment) -> Execution:
+    """The running service's objects."""
+    found: Execution = env.state["execution"]
+    return found
+
+
+async def start(env: Environment) -> None:
+    """Make the objects, and go on with what an earlier process left."""
+    env.state["code_secret"] = env.random.token(32)
+    env.state["execution"] = made = Execution(env)
+    try:
+        await made.recover()
+    except AwsError:
+        _log.exception("recovery failed")
+        raise
+
+
+async def stop(env: Environment) -> None:
+    await execution(env).usage.flush()
