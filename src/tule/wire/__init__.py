@@ -7,6 +7,9 @@
     response = operation.serialise_error(error, where, request_id)
     response = routing_refusal(request, error, request_id)    # for errors of `route`
 
+    Verifier().admit(request, where, key_or_none, now_ms)     # tule.wire.sigv4: checks a signature, opens aws-chunked
+    refusal("unknown key", where.service, where.protocol)     # tule.wire.refusals: other refusals of callers
+
 An operation speaks every protocol of its service; `where.protocol` says which one the caller used.
 """
 

@@ -64,11 +64,13 @@ def _compile_slow(shape: Shape, dialect: Dialect, raw: frozenset[str]) -> Callab
     return read
 
 
-def compile_body_writer(shape: Shape | None) -> Callable[[dict[str, Any]], bytes]:
-    """A function from a result to its JSON body. Members that are None are left out."""
+def compile_body_writer(shape: Shape | None) -> Callable[[Any], bytes]:
+    """A function from a result to its JSON body: members that are None are left out, a `RawJson` is the body itself."""
     reshape = None if shape is None else Outward().of(shape)
 
-    def write(result: dict[str, Any]) -> bytes:
+    def write(result: Any) -> bytes:
+        if isinstance(result, RawJson):
+            return bytes(result)
         if None in result.values():
             result = {name: value for name, value in result.items() if value is not None}
         return encode(result if reshape is None else reshape(result))
