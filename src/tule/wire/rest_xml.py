@@ -58,6 +58,10 @@ def compile_rest_xml(operation: OperationModel) -> tuple[Parse, Serialise]:
     return _parser(operation), _serialiser(operation)
 
 
+PARTIAL_CONTENT = 206
+"""The status of an answer that gives a range: HTTP's, which the models leave out."""
+
+
 def _parser(operation: OperationModel) -> Parse:
     fills = compile_bindings(operation)
     read_body = _body_reader(operation)
@@ -111,6 +115,7 @@ def _serialiser(operation: OperationModel) -> Serialise:
     body_of = _body_writer(operation)
     default = operation.status
     status_name = ""
+    ranged = shape is not None and "ContentRange" in shape.members
     if shape is not None:
         status_name = next((name for name, member in shape.members.items() if member.location == "statusCode"), "")
 
@@ -123,6 +128,8 @@ def _serialiser(operation: OperationModel) -> Serialise:
             emit(result, headers)
         if status_name and result.get(status_name) is not None:
             response.status = int(result[status_name])
+        if ranged and result.get("ContentRange"):
+            response.status = PARTIAL_CONTENT
         body_of(result, response)
         return response
 
