@@ -150,7 +150,7 @@ class FunctionRuntime(Protocol):
     async def prepare(self, version: FunctionVersion) -> None:
         """A version exists: start what serves all functions of its runtime (zygote, parked instances)."""
 
-    async def invoke(  # noqa: PLR0913 - each is one header of AWS's Invoke
+    async def invoke(
         self,
         version: FunctionVersion,
         payload: bytes,

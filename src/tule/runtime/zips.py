@@ -1,0 +1,160 @@
+"""Deployment packages: checked and unpacked. Runs in `tule-worker` alone."""
+
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from tule.runtime.contract import MAX_UNZIPPED_BYTES, PackageError
+
+BAD_ZIP: Final = "Could not unzip uploaded file. Please check your file, then try to upload again."
+TOO_LARGE: Final = f"Unzipped size must be smaller than {MAX_UNZIPPED_BYTES} bytes"
+
+ENTRIES_MAX: Final = 100_000
+"""Files and folders in a package (ours): each costs an inode whatever its size."""
+
+NAME_MAX: Final = 1024
+LINK_MAX: Final = 4096
+PIECE_BYTES: Final = 256 * 1024
+SCANNED_BYTES: Final = 1024 * 1024
+"""How much of a source file is searched for the SDK's name (ours)."""
+
+SDK: Final = ("boto3", "botocore")
+SDK_PARTS: Final = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
+
+
+def check(payload: dict[str, Any]) -> dict[str, Any]:
+    """{"data": the zip} to {"refused": AWS's words, or ""}, by reading it all and keeping nothing."""
+    import io
+
+    try:
+        with _opened(io.BytesIO(payload["data"])) as archive:
+            _walk(archive, None)
+    except PackageError as error:
+        return {"refused": str(error)}
+    return {"refused": ""}
+
+
+def unpack(payload: dict[str, Any]) -> dict[str, Any]:
+    """{"path": of the zip, "into": a folder that does not exist} to {"refused", "sdk"}.
+
+    "sdk" is "bundled", "wanted" or "": whether the package brings parts of the AWS SDK for Python, only speaks of it,
+    or neither. The folder appears whole or not at all.
+    """
+    into = Path(payload["into"])
+    draft = into.with_name(f".draft-{into.name}-{os.getpid()}")
+    draft.mkdir(mode=0o755)
+    draft.chmod(0o755)
+    try:
+        with Path(payload["path"]).open("rb") as file, _opened(file) as archive:
+            _walk(archive, draft)
+        sdk = _sdk(draft)
+        draft.rename(into)
+    except PackageError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        return {"refused": str(error), "sdk": ""}
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return {"refused": "", "sdk": sdk}
+
+
+def _opened(file: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError, OverflowError) as error:
+        raise PackageError(BAD_ZIP) from error
+
+
+def _walk(archive: zipfile.ZipFile, root: Path | None) -> None:
+    """Read every entry, and write it below `root` if there is one. Sizes are counted, not believed."""
+    entries = archive.infolist()
+    if not entries or len(entries) > ENTRIES_MAX:
+        raise PackageError(BAD_ZIP)
+    if sum(entry.file_size for entry in entries) >= MAX_UNZIPPED_BYTES:
+        raise PackageError(TOO_LARGE)
+    left = MAX_UNZIPPED_BYTES
+    links: dict[PurePosixPath, str] = {}
+    try:
+        for entry in entries:
+            name = _safe(entry.filename)
+            mode = entry.external_attr >> 16
+            if entry.is_dir():
+                if root is not None:
+                    _folder(root, name)
+            elif stat.S_ISLNK(mode):
+                links[name] = _link(archive, entry, name)
+            else:
+                left -= _file(archive, entry, root, name, left)
+        for name, target in links.items():  # last, so that nothing is ever written through one
+            if root is not None:
+                _folder(root, name.parent)
+                (root / name).symlink_to(target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise PackageError(BAD_ZIP) from error
+
+
+def _safe(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or len(name) > NAME_MAX:
+        raise PackageError(BAD_ZIP)
+    return path
+
+
+def _link(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: PurePosixPath) -> str:
+    """The target of a symbolic link, if it stays inside the package."""
+    if entry.file_size > LINK_MAX:
+        raise PackageError(BAD_ZIP)
+    target = archive.read(entry).decode("utf-8", "strict") if entry.file_size else ""
+    depth = len(name.parent.parts)
+    for part in PurePosixPath(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            raise PackageError(BAD_ZIP)
+    if not target or target.startswith("/"):
+        raise PackageError(BAD_ZIP)
+    return target
+
+
+def _folder(root: Path, name: PurePosixPath) -> None:
+    (root / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path | None, name: PurePosixPath, left: int) -> int:
+    size = 0
+    file: BinaryIO | None = None
+    try:
+        if root is not None:
+            _folder(root, name.parent)
+            executable = 0o111 if (entry.external_attr >> 16) & 0o111 else 0
+            (root / name).unlink(missing_ok=True)  # of two entries with one name the last counts
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            file = os.fdopen(os.open(root / name, flags, 0o444 | executable), "wb")
+        with archive.open(entry) as source:
+            while piece := source.read(PIECE_BYTES):
+                size += len(piece)
+                if size >= left:
+                    raise PackageError(TOO_LARGE)
+                if file is not None:
+                    file.write(piece)
+    finally:
+        if file is not None:
+            file.close()
+    return size
+
+
+def _sdk(root: Path) -> str:
+    """Which zygote suits the package: see `unpack`."""
+    if any((root / part).exists() or (root / f"{part}.py").exists() for part in SDK_PARTS):
+        return "bundled"
+    needles = [name.encode() for name in SDK]
+    for file in root.rglob("*.py"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as source:
+                text = source.read(SCANNED_BYTES)
+            if any(needle in text for needle in needles):
+                return "wanted"
+    return ""
