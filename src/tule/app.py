@@ -185,7 +185,9 @@ class Tule:
 
     async def stop(self) -> None:
         """Answer what has begun, stop the services, write what is waiting, close the store."""
-        await asyncio.gather(*(server.drain(DRAIN_S) for server in self.servers))
+        drained = asyncio.gather(*(server.drain(DRAIN_S) for server in self.servers))
+        self.ongoing.break_off()
+        await drained
         await self._write_read_usage()
         await self.services.stop()
         await self.tasks.close()

@@ -9,6 +9,10 @@ from tule.kernel.context import RequestContext
 from tule.kernel.ports import Credentials
 from tule.net.messages import HttpRequest
 from tule.wire import Route
+from tule.wire.refusals import refusal
+from tule.wire.sigv4 import Verifier
+
+CHUNKED_BY = "x-amz-content-sha256"
 
 
 class Authenticator:
@@ -17,16 +21,27 @@ class Authenticator:
     def __init__(
         self, credentials: Credentials, contexts: Contexts, machine: MachineClock, *, verify_all: bool
     ) -> None:
-        self._credentials = credentials
-        self._contexts = contexts
-        self._machine = machine
+        self._find = credentials.find
+        self._of_request = contexts.of_request
+        self._wall_ms = machine.wall_ms
+        self._verifier = Verifier()
         self._verify_all = verify_all
 
     def check(self, request: HttpRequest, where: Route) -> RequestContext:
-        """The call's context. Raises `AwsError` as AWS refuses a signature."""
+        """The call's context; the body of an aws-chunked request is opened. Raises `AwsError` as AWS refuses."""
         signature = where.signature
         if signature is None:
-            return self._contexts.of_request(request, where.service, where.operation, "", "")
-        return self._contexts.of_request(
-            request, where.service, where.operation, signature.access_key_id, signature.region
-        )
+            if self._verify_all:
+                raise refusal("unsigned", where.service, where.protocol)
+            if CHUNKED_BY in request.headers:
+                self._verifier.admit(request, where, None, 0)
+            return self._of_request(request, where.service, where.operation, "", "")
+        key_id = signature.access_key_id
+        key = self._find(key_id)
+        if key is not None:
+            self._verifier.admit(request, where, key, self._wall_ms())
+        elif self._verify_all:
+            raise refusal("unknown key", where.service, where.protocol)
+        elif CHUNKED_BY in request.headers:
+            self._verifier.admit(request, where, None, 0)
+        return self._of_request(request, where.service, where.operation, key_id, signature.region)

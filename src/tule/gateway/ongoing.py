@@ -18,6 +18,18 @@ class Ongoing:
         self._latest = 0
         self._under_way: set[int] = set()
         self._watchers: list[asyncio.Future[None]] = []
+        self._waits: set[asyncio.Task[None]] = set()
+
+    def waits(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Keep a call that only waits, to break it off when Tule stops."""
+        self._waits.add(task)
+        task.add_done_callback(self._waits.discard)
+        return task
+
+    def break_off(self) -> None:
+        """End every wait: its caller is told to try again."""
+        for task in list(self._waits):
+            task.cancel()
 
     def began(self) -> int:
         self._latest += 1

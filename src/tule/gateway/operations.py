@@ -1,11 +1,13 @@
 """An operation ready to be called: everything about it that does not change from request to request."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tule.gateway.ongoing import Ongoing
 from tule.kernel.context import RequestContext
+from tule.kernel.errors import ServiceUnavailableError
 from tule.services.declaration import Context, Coordinate, Environment, Operation, Read, Transact
 from tule.store.contract import Done
 from tule.wire import CompiledOperation, compiled
@@ -86,7 +88,7 @@ def _coordinate(label: str, operation: Coordinate, env: Environment, ongoing: On
     def run(context: RequestContext, request: Any, done: Done) -> Cancellation | None:
         work = handler(Context(context, env), request)
         if abandonable:
-            return tasks.spawn(label, _tell(work, done)).cancel
+            return ongoing.waits(tasks.spawn(label, _tell(work, done))).cancel
         tasks.spawn(label, _tell_and_count(work, done, ongoing))
         return None
 
@@ -96,6 +98,9 @@ def _coordinate(label: str, operation: Coordinate, env: Environment, ongoing: On
 async def _tell(work: Awaitable[Any], done: Done) -> None:
     try:
         result = await work
+    except asyncio.CancelledError:
+        done(None, ServiceUnavailableError("The wait was broken off: the caller left, or Tule is stopping."))
+        raise
     except Exception as error:  # noqa: BLE001 - `done` tells every failure to the caller
         done(None, error)
     else:

@@ -1,5 +1,7 @@
 """Services that have something to go on with: noted durably before their first start, started again with Tule."""
 
+from typing import Final
+
 import structlog
 
 from tule.gateway.contexts import Contexts
@@ -10,7 +12,10 @@ from tule.store.contract import Store
 from tule.store.keys import pack, unpack
 from tule.store.transaction import ReadTxn, ShardKey, Txn
 
-_KIND = "started"
+KEY_HOLDERS: Final = ("iam", "sts")
+"""Services whose start brings back access keys: no request may come before they are known."""
+
+_KIND: Final = "started"
 _log = structlog.get_logger("tule.services")
 
 
@@ -25,9 +30,13 @@ class Resumption:
         self._noted: set[str] = set()
 
     async def begin(self, tasks: Supervisor) -> None:
-        """Start in the background what earlier processes had started. A call that comes first waits for its own."""
+        """Start what earlier processes had started: those that know keys now, the rest in the background, where a call
+        that comes first waits for its own."""
         self._noted = set(await self._store.read(self._shard, _noted, self._context))
         self._services.on_first_start = self._note
+        for name in KEY_HOLDERS:
+            if name in self._noted:
+                await self._services.start(name)
         for name in sorted(self._noted):
             if name in self._services:
                 tasks.spawn(f"resume {name}", self._resume(name))
