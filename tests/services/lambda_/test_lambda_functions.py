@@ -196,7 +196,7 @@ def test_a_deleted_function_is_gone(client):
             "InvalidParameterValueException",
             "The runtime parameter of go1.x is no longer supported for creating or updating AWS Lambda functions.",
         ),
-        ({"Runtime": "cobol"}, "InvalidParameterValueException", "Value cobol at 'runtime' failed to satisfy"),
+        ({"Runtime": "cobol"}, "ValidationException", "Value 'cobol' at 'runtime' failed to satisfy constraint"),
         (
             {"Code": {"ZipFile": b"no zip"}},
             "InvalidParameterValueException",
@@ -221,8 +221,10 @@ def test_a_deleted_function_is_gone(client):
         (
             {"Code": {"S3Bucket": "no-such-bucket-here", "S3Key": "k"}},
             "InvalidParameterValueException",
-            "Error occurred while GetObject. S3 Error Code: NoSuchBucket. "
-            "S3 Error Message: The specified bucket does not exist",
+            (
+                "Error occurred while GetObject. S3 Error Code: NoSuchBucket. "
+                "S3 Error Message: The specified bucket does not exist"
+            ),
         ),
     ],
 )

@@ -1,12 +1,28 @@
-"""The seam to the function runtime."""
+"""The seam to the function runtime: functions as it knows them, and its outcomes and refusals in Lambda's words."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from tule.kernel.errors import AwsError
+from tule.kernel.ports import BlobRef, Span
+from tule.runtime.contract import (
+    FunctionRuntime,
+    FunctionVersion,
+    InvokeOutcome,
+    NoCapacityError,
+    PackageError,
+    RoleSession,
+    RuntimeUnavailableError,
+)
 from tule.services.declaration import Environment
-from tule.services.lambda_.models import Function
+from tule.services.lambda_.models import LATEST, Function, Package, Status
+from tule.services.lambda_.names import InvalidParameterValueError
 from tule.services.lambda_.roles import RoleSessions
+from tule.services.lambda_.throttling import ACCOUNT, TooManyRequestsError
 
 if TYPE_CHECKING:
     from tule.services.lambda_.execution import Invocation, Resolved
@@ -23,19 +39,131 @@ class Outcome:
     billed_ms: int
 
 
+class RuntimeMissingError(AwsError):
+    """What the host lacks, as AWS's error for a function whose runtime can't be used."""
+
+    code = "InvalidRuntimeException"
+    status = 502
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, members={"Type": "User"})
+
+
+def instance_revision(function: Function) -> str:
+    """A digest of all that an instance is made of: instances of another one must not serve this function."""
+    relevant = replace(
+        function, revision="", modified_ms=0, status=Status(), tags={}, description="", dead_letter_arn="", tracing=""
+    )
+    return sha256(msgspec.msgpack.encode(relevant)).hexdigest()[:32]
+
+
 class Engine:
+    """Talks to the function runtime."""
+
     def __init__(self, env: Environment, roles: RoleSessions) -> None:
         self._env = env
         self._roles = roles
 
-    def version(self, function: Function) -> Any:
-        return function
+    @property
+    def _runtime(self) -> FunctionRuntime:
+        runtime: FunctionRuntime | None = self._env.ports.functions
+        if runtime is None:
+            raise RuntimeMissingError("This Tule was started without a function runtime.")
+        return runtime
 
-    async def prepare(self, _version: Any) -> str:
+    async def unpack(self, package: Package) -> str:
+        """Unpack a stored package, which does nothing the second time. Refuses what is no package in AWS's words."""
+        if self._env.ports.functions is None:
+            return package.sha256
+        ref = BlobRef(package.sha256, package.size_bytes)
+        try:
+            return await self._runtime.unpack(ref, self._env.ports.blobs.path(ref))
+        except PackageError as error:
+            raise InvalidParameterValueError(str(error)) from error
+
+    async def version(self, function: Function) -> FunctionVersion:
+        """What the runtime makes instances of."""
+
+        def credentials() -> RoleSession:
+            key = self._roles.of(function)
+            return RoleSession(key.access_key_id, key.secret, key.session_token, key.expires_ms or 0)
+
+        return FunctionVersion(
+            arn=function.arn,
+            name=function.name,
+            version=LATEST,
+            account=function.account,
+            region=function.region,
+            runtime=function.runtime,
+            handler=function.handler,
+            memory_mb=function.memory_mb,
+            timeout_s=function.timeout_s,
+            code=await self.unpack(function.package),
+            revision=instance_revision(function),
+            log_group=function.logging.group,
+            credentials=credentials,
+            environment=function.environment or {},
+            architecture=function.architecture,
+            ephemeral_mb=function.ephemeral_mb,
+            concurrency=function.reserved_concurrency or None,
+        )
+
+    async def prepare(self, version: FunctionVersion) -> str:
+        """Start what serves the function; why that can't be, or ""."""
+        if self._env.ports.functions is None:
+            return ""
+        try:
+            await self._runtime.prepare(version)
+        except RuntimeUnavailableError as error:
+            return str(error)
         return ""
 
-    def retire(self, _version: Any) -> None: ...
+    def retire(self, arn: str, keep_revision: str = "") -> None:
+        """Let instances end as soon as they are idle: all, or those of other revisions."""
+        runtime = self._env.ports.functions
+        if runtime is not None:
+            self._env.tasks.spawn(f"retire {arn}", runtime.retire(arn, LATEST, keep_revision=keep_revision))
 
-    async def invoke(self, _resolved: "Resolved", _invocation: "Invocation", *, tail: bool) -> Outcome:
-        del tail
-        raise AwsError("There is no function runtime.", code="ServiceException", status=500)
+    async def invoke(self, resolved: "Resolved", invocation: "Invocation") -> Outcome:
+        """Run a function once and record its spans."""
+        try:
+            outcome = await self._runtime.invoke(
+                resolved.version,
+                invocation.payload,
+                request_id=invocation.request_id,
+                trace_header=invocation.trace.header(),
+                client_context=invocation.client_context or None,
+                invoked_arn=resolved.function.arn,
+            )
+        except NoCapacityError:
+            raise TooManyRequestsError(ACCOUNT) from None
+        except RuntimeUnavailableError as error:
+            raise RuntimeMissingError(str(error)) from error
+        self._record(resolved, invocation, outcome)
+        return Outcome(outcome.payload, outcome.error or "", outcome.log_tail, outcome.billed_ms)
+
+    def _record(self, resolved: "Resolved", invocation: "Invocation", outcome: InvokeOutcome) -> None:
+        """One span for the function, priced, and one below it for each phase of a cold start."""
+        phases = outcome.phases
+        if not phases:
+            return
+        function, trace, record = resolved.function, invocation.trace, self._env.ports.spans.record
+        gigabyte_s = outcome.billed_ms * function.memory_mb / 1_024_000
+        notes = (("cold", "yes"), ("log", outcome.log_stream)) if outcome.cold else (("log", outcome.log_stream),)
+        own = trace.child(self._env.random)
+        record(
+            Span(
+                own, resolved.span_name, "handler", phases[0].start_us, phases[-1].end_us, function.account,
+                function.region, function.arn, outcome.error_type or "ok", invocation.request_id,
+                (("lambda.requests", 1), ("lambda.gb_seconds", gigabyte_s)), notes,
+            )
+        )  # fmt: skip
+        if outcome.cold:
+            for phase in phases:
+                if phase.name != "handler":
+                    record(
+                        Span(
+                            own.child(self._env.random), f"{phase.name} {function.name}", "init", phase.start_us,
+                            phase.end_us, function.account, function.region, function.arn,
+                        )
+                    )  # fmt: skip

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RETRIES_EXHAUSTED = "RetriesExhausted"
 AGE_EXCEEDED = "EventAgeExceeded"
+ZERO_CONCURRENCY = "ZeroReservedConcurrency"
 
 SCAN_PAGE = 500
 
@@ -144,20 +145,19 @@ class Events:
             return
         try:
             resolved = await self._execution.find(context, queue.name)
-            failure = await self._execution.run_event(context, resolved, event)
-        except TooManyRequestsError as error:
-            if error.members.get("Reason") == "ReservedFunctionConcurrentInvocationLimitExceeded" and resolved.closed:
-                await self._give_up(
-                    queue, context, event_id, replace(event, last_error="Rate Exceeded."), "ZeroReservedConcurrency"
-                )
-                return
-            wait_s = min(limits.THROTTLE_WAIT_FIRST_S * 2**event.throttles, limits.THROTTLE_WAIT_LONGEST_S)
-            await self._later(queue, context, event_id, replace(event, throttles=event.throttles + 1), wait_s)
-            return
         except AwsError as error:
             if error.error_code != "ResourceNotFoundException":
-                raise
-            return  # the function went, and took its events along
+                await self._back_off(queue, context, event_id, event, error)
+            return  # a function that went took its events along
+        if resolved.closed:
+            closed = replace(event, last_error="Rate Exceeded.")
+            await self._give_up(queue, context, event_id, closed, ZERO_CONCURRENCY)
+            return
+        try:
+            failure = await self._execution.run_event(resolved, event)
+        except AwsError as error:
+            await self._back_off(queue, context, event_id, event, error)
+            return
         if failure is None:
             await self._end(queue, context, event_id, ledger.DELIVERED)
         elif event.attempts >= limits.EVENT_RETRIES:
@@ -166,6 +166,14 @@ class Events:
             wait_s = limits.EVENT_RETRY_WAITS_S[event.attempts]
             failed = replace(event, attempts=event.attempts + 1, last_error=failure)
             await self._later(queue, context, event_id, failed, wait_s)
+
+    async def _back_off(
+        self, queue: _Queue, context: RequestContext, event_id: int, event: Event, error: AwsError
+    ) -> None:
+        """No capacity, or trouble of ours: the function did not run, so it costs the event time and no attempt."""
+        wait_s = min(limits.THROTTLE_WAIT_FIRST_S * 2 ** min(event.throttles, 10), limits.THROTTLE_WAIT_LONGEST_S)
+        waiting = replace(event, throttles=event.throttles + 1, last_error=error.message)
+        await self._later(queue, context, event_id, waiting, wait_s)
 
     async def _later(self, queue: _Queue, context: RequestContext, event_id: int, event: Event, wait_s: int) -> None:
         ready_ms = self._env.clock.now() + wait_s * 1000

@@ -1,13 +1,13 @@
 """What runs functions: resolved functions in memory, invocations with their logs and spans, and what feeds them."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
 from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
+from tule.runtime.contract import FunctionVersion
 from tule.services.declaration import Environment
 from tule.services.lambda_ import state
 from tule.services.lambda_.engine import Engine, Outcome
@@ -42,8 +42,7 @@ class Resolved:
     """A function that is ready to be invoked, until it changes."""
 
     function: Function
-    version: Any
-    """What the function runtime knows it by."""
+    version: FunctionVersion
     gate: FunctionGate
     span_name: str = field(init=False)
 
@@ -67,6 +66,7 @@ class Execution:
         self.events = Events(self)
         self.pollers = Pollers(self)
         self._resolved: dict[Key, Resolved] = {}
+        self._changes: dict[Key, int] = {}
         self._gates: dict[Key, FunctionGate] = {}
         self._accounts: dict[tuple[str, str], AccountGate] = {}
         self._places: set[tuple[str, str]] = set()
@@ -83,17 +83,20 @@ class Execution:
         function = await self.env.store.read(shard, state.read_function, context)
         if function is None or name.qualifier not in ("", LATEST):
             raise function_not_found(context, name)
-        return self._keep(function)
+        return await self._keep(function)
 
     async def find(self, context: RequestContext, name: str) -> Resolved:
         """The function of the context's account and region."""
         return await self.resolve(context, FunctionName(context.account, context.region, name, ""))
 
-    def _keep(self, function: Function) -> Resolved:
+    async def _keep(self, function: Function) -> Resolved:
+        """Remember a function that was just read or written, unless a later change overtakes this one."""
         key = (function.account, function.region, function.name)
-        gate = self._gate(key)
-        gate.reserve(function.reserved_concurrency)
-        resolved = self._resolved[key] = Resolved(function, self.engine.version(function), gate)
+        change = self._changes.get(key)
+        resolved = Resolved(function, await self.engine.version(function), self._gate(key))
+        if self._changes.get(key) == change:
+            resolved.gate.reserve(function.reserved_concurrency)
+            self._resolved[key] = resolved
         return resolved
 
     def _gate(self, key: Key) -> FunctionGate:
@@ -115,30 +118,36 @@ class Execution:
         )
         self._places.add((account, region))
 
-    def changed(self, function: Function) -> None:
+    async def changed(self, function: Function) -> None:
         """A committed change: the next invocation sees it, and instances of what was before run out."""
-        key = (function.account, function.region, function.name)
-        old = self._resolved.pop(key, None)
-        self._keep(function)
-        if old is not None and not _same_instances(old.function, function):
-            self.engine.retire(old.version)
+        old = self._forget((function.account, function.region, function.name))
+        resolved = await self._keep(function)
+        if old is not None and old.version.revision != resolved.version.revision:
+            self.engine.retire(function.arn, resolved.version.revision)
         if function.status.state == "Pending" or function.status.update == "InProgress":
             self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
 
+    def _forget(self, key: Key) -> Resolved | None:
+        self._changes[key] = self._changes.get(key, 0) + 1
+        return self._resolved.pop(key, None)
+
     async def deleted(self, name: FunctionName) -> None:
         key = name[:3]
-        old = self._resolved.pop(key, None)
+        old = self._forget(key)
         self.events.forget(*key)
         gate = self._gates.pop(key, None)
         if gate is not None:
             gate.reserve(None)
         if old is not None:
-            self.engine.retire(old.version)
+            self.engine.retire(old.function.arn)
             self.roles.forget(old.function.arn)
 
     async def _settle(self, function: Function) -> None:
         """Prepare the function's code, then say that it is active, or why it can't be."""
-        reason = await self.engine.prepare(self._keep(function).version)
+        try:
+            reason = await self.engine.prepare((await self._keep(function)).version)
+        except AwsError as error:
+            reason = error.message
         status = (
             Status() if not reason else Status("Failed", reason, "InternalError", "Failed", reason, "InternalError")
         )
@@ -167,13 +176,13 @@ class Execution:
 
     # -- running
 
-    async def run(self, resolved: Resolved, invocation: Invocation, *, tail: bool = False) -> Outcome:
+    async def run(self, resolved: Resolved, invocation: Invocation) -> Outcome:
         """Run a function once. Raises `TooManyRequestsError` where there is no capacity; the function's own failures
         are outcomes."""
         gate = resolved.gate
         gate.enter()
         try:
-            outcome = await self.engine.invoke(resolved, invocation, tail=tail)
+            outcome = await self.engine.invoke(resolved, invocation)
         finally:
             gate.leave()
         self.usage.add(resolved.function, outcome.billed_ms)
@@ -184,9 +193,8 @@ class Execution:
         trace = context.trace.child(self.env.random)
         return await self.run(resolved, Invocation(payload, self.env.random.uuid(), trace))
 
-    async def run_event(self, context: RequestContext, resolved: Resolved, event: Event) -> str | None:
+    async def run_event(self, resolved: Resolved, event: Event) -> str | None:
         """Run a queued event; None if it went well, else what the function said."""
-        del context
         env = self.env
         trace = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
         invocation = Invocation(event.payload, event.request_id, trace, event.client_context, asynchronous=True)
@@ -194,22 +202,6 @@ class Execution:
         if not outcome.error:
             return None
         return outcome.payload.decode("utf-8", "replace")
-
-
-def _same_instances(old: Function, new: Function) -> bool:
-    """Whether instances of `old` may go on serving `new`."""
-    return replace(old, **_NO_MATTER) == replace(new, **_NO_MATTER)
-
-
-_NO_MATTER: dict[str, Any] = {
-    "revision": "",
-    "modified_ms": 0,
-    "status": Status(),
-    "tags": {},
-    "description": "",
-    "reserved_concurrency": None,
-    "dead_letter_arn": "",
-}
 
 
 def execution(env: Environment) -> Execution:

@@ -19,12 +19,10 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Logging(msgspec.Struct, frozen=True):
-    """LoggingConfig. Levels are "" unless the format is JSON."""
+    """LoggingConfig: where a function's output goes, as plain text."""
 
     group: str
     format: str = "Text"
-    application_level: str = ""
-    system_level: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """Deployment packages on their way in, and the URL by which GetFunction lets them out again."""
 
-import hashlib
 import hmac
 from base64 import b64encode
 from collections.abc import Mapping as Members
@@ -12,6 +11,7 @@ from tule.kernel.ports import BlobRef
 from tule.net.messages import HttpRequest, HttpResponse
 from tule.services.declaration import Context, Environment
 from tule.services.lambda_ import limits
+from tule.services.lambda_.execution import execution
 from tule.services.lambda_.models import Package
 from tule.services.lambda_.names import InvalidParameterValueError
 
@@ -26,16 +26,17 @@ class RequestEntityTooLargeError(AwsError):
     status = 413
 
 
-async def take_package(ctx: Context, code: Members[str, Any], *, keep: bool = True) -> Package:
-    """Fetch, check and (unless it is a dry run) store a package durably."""
-    from tule.services.lambda_.unpacking import check_package
-
+async def take_package(ctx: Context, code: Members[str, Any]) -> Package:
+    """Fetch a package, store it durably and unpack it, which checks it."""
     data = await _fetch(ctx, code)
     if len(data) > limits.ZIPPED_MAX_BYTES:
         raise RequestEntityTooLargeError(f"Zipped size must be smaller than {limits.ZIPPED_MAX_BYTES} bytes")
-    await check_package(ctx.env, data)
-    digest = (await ctx.env.ports.blobs.put(data)).sha256 if keep else hashlib.sha256(data).hexdigest()
-    return Package(digest, len(data), b64encode(bytes.fromhex(digest)).decode())
+    if not data:
+        raise InvalidParameterValueError("Uploaded file must be a non-empty zip")
+    digest = (await ctx.env.ports.blobs.put(data)).sha256
+    package = Package(digest, len(data), b64encode(bytes.fromhex(digest)).decode())
+    await execution(ctx.env).engine.unpack(package)
+    return package
 
 
 async def _fetch(ctx: Context, code: Members[str, Any]) -> bytes:

@@ -251,13 +251,13 @@ def logging_config(config: Members[str, Any], name: str) -> Logging:
     form = config.get("LogFormat") or "Text"
     group = config.get("LogGroup") or f"/aws/lambda/{name}"
     application, system = config.get("ApplicationLogLevel") or "", config.get("SystemLogLevel") or ""
-    if form == "Text":
-        if application or system:
-            raise InvalidParameterValueError("To specify a log level, you must use the JSON log format.")
-        return Logging(group)
+    if form != "Text":
+        raise OperationNotImplementedError(
+            "lambda", "LoggingConfig", "LogFormat JSON was given: logs are written as Text."
+        )
     if application or system:
-        raise OperationNotImplementedError("lambda", "LoggingConfig", "Log levels are not applied; leave them out.")
-    return Logging(group, "JSON", "INFO", "INFO")
+        raise InvalidParameterValueError("To specify a log level, you must use the JSON log format.")
+    return Logging(group)
 
 
 def check_tags(tags: Members[str, str]) -> None:

@@ -35,7 +35,7 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": _logging(function),
+        "LoggingConfig": {"LogFormat": function.logging.format, "LogGroup": function.logging.group},
     }
     told = {
         "LastUpdateStatus": status.update,
@@ -49,16 +49,6 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
         result["Environment"] = {"Variables": function.environment}
     if function.dead_letter_arn:
         result["DeadLetterConfig"] = {"TargetArn": function.dead_letter_arn}
-    return result
-
-
-def _logging(function: Function) -> dict[str, str]:
-    logging = function.logging
-    result = {"LogFormat": logging.format, "LogGroup": logging.group}
-    if logging.application_level:
-        result["ApplicationLogLevel"] = logging.application_level
-    if logging.system_level:
-        result["SystemLogLevel"] = logging.system_level
     return result
 
 

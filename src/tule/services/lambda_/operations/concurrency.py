@@ -30,7 +30,7 @@ async def _set(ctx: Context, name: FunctionName, reserved: int | None) -> None:
         return changed
 
     function = await ctx.store.transact(state.function_shard(*name[:3]), change, ctx.request)
-    execution(ctx.env).changed(function)
+    await execution(ctx.env).changed(function)
 
 
 async def put_function_concurrency(ctx: Context, request: Request) -> dict[str, Any]:

@@ -70,7 +70,7 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
 
     await execution(ctx.env).remember_place(name.account, name.region)
     await ctx.store.transact(state.function_shard(*name[:3]), create, ctx.request)
-    execution(ctx.env).changed(function)
+    await execution(ctx.env).changed(function)
     return views.configuration(function)
 
 
@@ -155,7 +155,7 @@ async def _update(
         return changed
 
     function = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
-    execution(ctx.env).changed(function)
+    await execution(ctx.env).changed(function)
     return function
 
 
@@ -167,9 +167,8 @@ async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]
     only_unqualified(name)
     _updatable(function, request)
     architecture = settings("UpdateFunctionCode", {"Architectures": request.get("Architectures")}, name.name)
-    dry_run = bool(request.get("DryRun"))
-    package = await take_package(ctx, request, keep=not dry_run)
-    if dry_run:
+    package = await take_package(ctx, request)
+    if request.get("DryRun"):
         return views.configuration(replace(function, package=package, **architecture))
     changed = await _update(ctx, name, request, lambda old: replace(old, package=package, **architecture))
     return views.configuration(changed)

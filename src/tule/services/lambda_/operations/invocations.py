@@ -54,12 +54,11 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     if kind == "Event":
         await runner.events.accept(context, resolved, invocation)
         return {"StatusCode": 202, "Payload": b""}
-    tail = request.get("LogType") == "Tail"
-    outcome = await runner.run(resolved, invocation, tail=tail)
+    outcome = await runner.run(resolved, invocation)
     result: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": outcome.payload}
     if outcome.error:
         result["FunctionError"] = outcome.error
-    if tail:
+    if request.get("LogType") == "Tail":
         result["LogResult"] = b64encode(outcome.log[-limits.LOG_TAIL_BYTES :]).decode()
     return result
 
