@@ -27,7 +27,7 @@ class Session:
         if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE"):
             keys = {}  # somebody else's cloud on this Tule is meant
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or running.region
-        self._session = boto3.session.Session(region_name=region, **keys)
+        self._session: Any = boto3.session.Session(region_name=region, **keys)
         self._config = Config(retries={"max_attempts": 2, "mode": "standard"}, s3={"addressing_style": "path"})
         self.region = region
         self._bucket = ""

@@ -71,7 +71,8 @@ class Source:
                 if key not in uploaded:
                     file, suffix = self._artifact(place, function, Path(scratch) / str(len(uploaded)), home, say)
                     uploaded[key] = session.upload(stack, file, suffix)
-                edits.append((place.node.start_mark.index, place.node.end_mark.index, _address(place, *uploaded[key])))
+                start, end = place.node.start_mark.index, place.node.end_mark.index
+                edits.append((start, end, _address(place, *uploaded[key])))
         text = self._text
         for start, end, address in sorted(edits, reverse=True):
             tail = "" if text[end - 1 : end] != "\n" else "\n"
@@ -90,7 +91,8 @@ class Source:
         if not local.exists():
             line = place.node.start_mark.line + 1
             raise Failure(
-                f"{self._path}:{line}: {place.property} of {place.logical_id} is {place.node.value}, which is not there.",
+                f"{self._path}:{line}: {place.property} of {place.logical_id} is {place.node.value}, which "
+                "is not there.",
                 f"Put the code at {local}, or change {place.property}.",
             )
         if place.property == "DefinitionUri":

@@ -122,7 +122,9 @@ class Deployment:
             body = {"TemplateURL": self._upload(text)}
         kept = {entry["ParameterKey"] for entry in (stack or {}).get("Parameters", [])} - parameters.keys()
         declared = self._declared(body)
-        entries = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        entries: list[dict[str, Any]] = [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+        ]
         entries += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept & declared)]
         made = self._session.call(
             "cloudformation",

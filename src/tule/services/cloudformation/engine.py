@@ -182,10 +182,3 @@ async def resume(env: Environment) -> None:
     context = env.background(DEFAULT_ACCOUNT, DEFAULT_REGION)
     for entry in await env.store.read(state.RUNNING, state.running, context):
         drive(env, state.stack_shard(entry.account, entry.region, entry.name), entry.uuid)
-
-
-async def close(env: Environment) -> None:
-    """End the worker, if one was started; operations under way are gone on with at the next start."""
-    worker = env.state.pop("worker", None)
-    if worker is not None:
-        await worker.close()

@@ -39,7 +39,6 @@ SERVICE = Service(
     receivers={"operation": state.note_operation},
     timers=_TIMERS,
     start=engine.resume,
-    stop=engine.close,
     coverage={
         "CreateStack": "TimeoutInMinutes, ResourceTypes, stack policies and rollback triggers answer 501 by name.",
         "CreateChangeSet": "Imports answer 501 by name; changes are worked out before the answer, so there is no "

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from tule.languages.cloudformation.graph import dependencies, in_order
 from tule.languages.cloudformation.parameters import check_declarations, patterns, settle, values_of
 from tule.languages.cloudformation.parsing import MAX_INLINE_BYTES, MAX_TEMPLATE_BYTES, Document, parse
 from tule.languages.cloudformation.template import SAM_TRANSFORM, Template, read_template
+from tule.runtime.worker import WorkerError
 from tule.services.cloudformation.errors import InsufficientCapabilitiesError, ValidationError
 from tule.services.cloudformation.models import TemplateText
 from tule.services.cloudformation.types import check_types
@@ -25,6 +26,12 @@ from tule.services.declaration import Context, Environment
 
 KEPT_TRANSFORMS = 32
 """Transformed templates in memory (ours): a deploy asks for the same one three times."""
+
+TRANSFORM_TIME_S = 60.0
+"""For a transform, with the translator's start (ours; it takes half a second)."""
+
+MATCHING_TIME_S = 5.0
+"""For all patterns of a request (ours); an expression that runs away ends there."""
 
 _NAMED_IAM = {
     "AWS::IAM::Group": "GroupName",
@@ -34,12 +41,6 @@ _NAMED_IAM = {
     "AWS::IAM::User": "UserName",
 }
 _IAM = frozenset({*_NAMED_IAM, "AWS::IAM::AccessKey", "AWS::IAM::Policy", "AWS::IAM::UserToGroupAddition"})
-
-
-class Sandbox(Protocol):
-    """`tule-worker`: runs a named function on a payload in a process of its own."""
-
-    async def call(self, entry: str, payload: Any) -> Any: ...
 
 
 class TransformError(ValidationError):
@@ -202,14 +203,12 @@ def declared_transforms(document: Document) -> tuple[str, ...]:
     return tuple(names)
 
 
-def sandbox(env: Environment) -> Sandbox:
-    """The worker, made when first needed."""
-    found: Sandbox | None = env.state.get("worker")
-    if found is None:
-        from tule.runtime.worker import Worker
+async def _work(env: Environment, entry: str, payload: Any, time_limit_s: float) -> Any:
+    """Run a function of `sam` in `tule-worker`."""
+    from tule.runtime.worker import Worker
 
-        found = env.state["worker"] = Worker(env.machine)
-    return found
+    worker: Worker = env.state.setdefault("worker", Worker(env.machine))
+    return await worker.call(f"tule.services.cloudformation.sam:{entry}", payload, time_limit_s=time_limit_s)
 
 
 async def _match(env: Environment, parameters: Mapping[str, Any], settled: Mapping[str, str]) -> None:
@@ -218,7 +217,11 @@ async def _match(env: Environment, parameters: Mapping[str, Any], settled: Mappi
     if not checks:
         return
     pairs = [[check.pattern, check.value] for check in checks]
-    failed: Sequence[int] = await sandbox(env).call("tule.services.cloudformation.sam:match_patterns", pairs)
+    try:
+        failed: Sequence[int] = await _work(env, "match_patterns", pairs, MATCHING_TIME_S)
+    except WorkerError as error:
+        names = ", ".join(dict.fromkeys(check.name for check in checks))
+        raise ValidationError(f"The AllowedPattern of [{names}] could not be matched: {error}") from None
     if failed:
         raise ValidationError(checks[failed[0]].message)
 
@@ -237,7 +240,10 @@ async def _transform(ctx: Context, document: Document, parameters: Mapping[str, 
         cache.move_to_end(digest)
         kept: dict[str, Any] = msgspec.json.decode(cache[digest])
         return kept
-    answer = await sandbox(ctx.env).call("tule.services.cloudformation.sam:transform", payload)
+    try:
+        answer = await _work(ctx.env, "transform", payload, TRANSFORM_TIME_S)
+    except WorkerError as error:
+        raise TransformError(f"Transform {SAM_TRANSFORM} failed with: {error}") from None
     if "errors" in answer:
         raise TransformError(f"Transform {SAM_TRANSFORM} failed with: {answer['errors']}")
     value: dict[str, Any] = answer["template"]

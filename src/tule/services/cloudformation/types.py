@@ -82,10 +82,9 @@ def _complaints(template: Template, resource: Resource) -> list[str]:
                 f"honour property {name} yet{where}"
             )
     missing = sorted(name for name in type_.required if name not in resource.properties)
+    start = f"Properties validation failed for resource {resource.logical_id} ({resource.type})"
     found += [
-        f"Properties validation failed for resource {resource.logical_id} ({resource.type}) with message: #: required "
-        f"key [{name}] not found{_where(template, resource)}"
-        for name in missing
+        f"{start} with message: #: required key [{name}] not found{_where(template, resource)}" for name in missing
     ]
     return found
 
