@@ -1,7 +1,6 @@
 """Spans are kept, found by trace, bounded, and never waited for."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ def test_traces_outlive_the_process_in_a_private_file(tmp_path: Path):
     again = TraceFile(str(path))
     assert [hop.span for hop in again.trace("1-6ab00000-0")] == ["s1"]
     again.close()
-    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_oldest_spans_go_when_the_file_is_full():

@@ -26,7 +26,8 @@ def command(arguments: tuple[str, ...]) -> None:
         environment["AWS_SECRET_ACCESS_KEY"] = pair["secret_access_key"]
     environment.setdefault("AWS_DEFAULT_REGION", running.region)
     environment.setdefault("AWS_PAGER", "")
-    os.execve(program, [program, *arguments], environment)  # noqa: S606 - the user's own arguments, and no shell
+    # Old versions don't know the variable, so the flag says it too; the last one given counts.
+    os.execve(program, [program, "--endpoint-url", running.url, *arguments], environment)  # noqa: S606 - the user's own arguments, and no shell
 
 
 def _program() -> str:

@@ -34,6 +34,7 @@ class Running:
         self.pid: int = note["pid"]
         self.port: int = note["port"]
         self.region: str = note["region"]
+        self.started_ms: int = note["started_ms"]
         self._token_file: str = note["token_file"]
 
     def admin(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
