@@ -45,7 +45,7 @@ SERVICE: Final = Service(
         "ListQueueTags": Read(list_queue_tags, shard_of_url),
         "ListQueues": Coordinate(list_queues),
         "PurgeQueue": Transact(purge_queue, shard_of_url),
-        "ReceiveMessage": Coordinate(receive_message),
+        "ReceiveMessage": Coordinate(receive_message, abandonable=True),
         "RemovePermission": Transact(remove_permission, shard_of_url),
         "SendMessage": Transact(send_message, shard_of_url),
         "SendMessageBatch": Transact(send_message_batch, shard_of_url),

@@ -348,10 +348,12 @@ def expire(txn: Txn, window: Window, retention_ms: int, start: Point) -> tuple[E
         return Expiry(len(gone), txn.now), Point(last_point.at, last_point.number + 1)
     if len(gone) >= SWEEP_ROWS:
         return Expiry(len(gone), txn.now), Point(0, 0)
-    if next_sent is not None:
-        return Expiry(len(gone), next_sent + retention_ms), None
-    waiting = window.next_due(txn.now)
-    return Expiry(len(gone), waiting), None
+    moments = [] if next_sent is None else [next_sent + retention_ms]
+    hidden = window.timed[window.due(txn.now) :]
+    moments += [max(point.at, window.states[point.number].sent_at + retention_ms) for point in hidden]
+    if window.bound is not None:
+        moments.append(window.bound.at)
+    return Expiry(len(gone), min(moments, default=None)), None
 
 
 def _expired_arrivals(txn: Txn, window: Window, oldest: int) -> tuple[list[tuple[int, State | None]], int, int | None]:
