@@ -6,6 +6,7 @@ is whole. The same content is kept once. Nothing is erased while something may r
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from hashlib import sha256
@@ -39,11 +40,12 @@ class FileBlobs:
         self._directory = directory
         self._random = random
         self._ready = False
+        self._preparing = threading.Lock()
 
     async def put(self, data: bytes | AsyncIterator[bytes]) -> BlobRef:
         """Keep the content; durable when this returns. `OSError` as the file system raises it, nothing kept then."""
         if isinstance(data, bytes | bytearray | memoryview):
-            return await asyncio.to_thread(self._put_whole, bytes(data))
+            return await asyncio.to_thread(self._put_whole, bytes(data), self._random.token_hex(16))
         return await self._put_stream(data)
 
     async def get(self, ref: BlobRef) -> bytes:
@@ -83,10 +85,10 @@ class FileBlobs:
         """Erase these; the caller knows that nothing refers to them."""
         await asyncio.to_thread(self._remove, digests)
 
-    def _put_whole(self, data: bytes) -> BlobRef:
+    def _put_whole(self, data: bytes, name: str) -> BlobRef:
         digest = sha256(data).hexdigest()
         if not self._has(digest, len(data)):
-            draft = self._draft()
+            draft = self._draft(name)
             try:
                 with draft.open("wb") as file:
                     file.write(data)
@@ -100,7 +102,7 @@ class FileBlobs:
 
     async def _put_stream(self, data: AsyncIterator[bytes]) -> BlobRef:
         running, size = sha256(), 0
-        draft = await asyncio.to_thread(self._draft)
+        draft = await asyncio.to_thread(self._draft, self._random.token_hex(16))
         file = draft.open("wb")
 
         def write(block: bytes) -> None:
@@ -154,11 +156,13 @@ class FileBlobs:
             return self._place(digest).stat().st_size == size
         return False
 
-    def _draft(self) -> Path:
+    def _draft(self, name: str) -> Path:
+        """Where a draft is written. Runs in threads; its name comes from the loop, as the random source has no lock."""
         drafts = self._directory / "drafts"
-        if not self._ready:
-            self._prepare(drafts)
-        return drafts / self._random.token_hex(16)
+        with self._preparing:  # or the second of two first puts would forget the draft of the first
+            if not self._ready:
+                self._prepare(drafts)
+        return drafts / name
 
     def _prepare(self, drafts: Path) -> None:
         """Make the folders, durably, and forget drafts that an earlier process left."""
