@@ -71,6 +71,8 @@ class Courier:
             number = NUMBER.unpack(key[2:])[0]
             target = Target(record.shard, record.receiver)
             self.post(Letter(number, record.source, target, record.message, record.trace, key[1]))
+        if rows:
+            self._engine.wake()
 
     def post(self, letter: Letter) -> None:
         shard = letter.target.shard

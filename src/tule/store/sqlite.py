@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import apsw
 import structlog
@@ -40,13 +40,13 @@ _SYNC_FAILURES: Final = frozenset(
 _log = structlog.get_logger("tule.store")
 
 
-def _connect(path: str, vfs: str | None) -> apsw.Connection:
+def _connect(path: str, vfs: str | None, synchronous: str) -> apsw.Connection:
     connection = apsw.Connection(path, vfs=vfs)
     connection.set_busy_timeout(CHECKPOINT_WAIT_MS)
     for pragma in (
         f"page_size = {PAGE_BYTES}",
         "journal_mode = WAL",
-        "synchronous = FULL",
+        f"synchronous = {synchronous}",
         "wal_autocheckpoint = 0",
         f"cache_size = -{CACHE_KIB}",
         f"journal_size_limit = {WAL_CAP_BYTES}",
@@ -93,12 +93,17 @@ class SqliteReader:
 
 
 class SqliteBackend:
-    """`path` is the database's file; `vfs` names a registered SQLite VFS, for tests that make disks fail."""
+    """`path` is the database's file; `vfs` names a registered SQLite VFS, for tests that make disks fail.
+
+    `synchronous` is FULL wherever data matters. The power-loss suite also runs with NORMAL, to prove that it would find
+    the writes that are lost then.
+    """
 
     threaded = True
 
-    def __init__(self, path: str, vfs: str | None = None) -> None:
+    def __init__(self, path: str, vfs: str | None = None, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
         self._path = path
+        self._synchronous = synchronous
         self._vfs = vfs
         self._loop_connection: apsw.Connection | None = None
         self._writer: apsw.Connection | None = None
@@ -106,14 +111,14 @@ class SqliteBackend:
         self._complained = False
 
     def open(self) -> SqliteReader:
-        connection = _connect(self._path, self._vfs)
+        connection = _connect(self._path, self._vfs, self._synchronous)
         connection.execute(_SCHEMA)
         self._loop_connection = connection
         return SqliteReader(connection)
 
     def commit(self, batches: Sequence[Batch]) -> None:
         if self._writer is None:
-            self._writer = _connect(self._path, self._vfs)
+            self._writer = _connect(self._path, self._vfs, self._synchronous)
             self._writer.set_wal_hook(self._log_grew)
         connection = self._writer
         try:
