@@ -1,17 +1,18 @@
 """An operation's codecs: parse requests, serialise results and errors, in whatever protocol the caller speaks."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
-from zlib import crc32
 
 from tule.kernel.errors import AwsError
+from tule.kernel.limits import MAX_BUFFERED_BODY_BYTES
 from tule.net.messages import HttpRequest, HttpResponse
 from tule.wire import faults
 from tule.wire.catalog import catalog
 from tule.wire.dialects import dialect_of
 from tule.wire.json_body import RawJson, compile_body_reader, compile_body_writer
-from tule.wire.models import OperationModel, load
+from tule.wire.models import OperationModel, ServiceModel, load
 from tule.wire.naming import Naming
 from tule.wire.query import QueryReader, nested
 from tule.wire.rest_json import compile_rest_json
@@ -35,7 +36,6 @@ class CompiledOperation:
         self.service = model.service.name
         self.name = model.name
         self._dialect = dialect_of(self.service)
-        self._entry = catalog().by_name.get(self.service)
         self._parsers: dict[str, Parse] = {}
         self._serialisers: dict[str, Serialise] = {}
         self._accepts: Callable[[Any], bool] | None = None
@@ -48,6 +48,8 @@ class CompiledOperation:
         parse = self._parsers.get(route.protocol)
         if parse is None:
             parse = self._parsers[route.protocol] = _PARSERS[route.protocol](self.model)
+        if "gzip" in request.headers.get("content-encoding", "") and "requestcompression" in self.model.document:
+            request.body = decompressed(request.body)
         parameters = parse(request, route)
         if self._accepts is not None and not self._accepts(parameters):
             raise self.violation(parameters)
@@ -62,7 +64,7 @@ class CompiledOperation:
 
     def serialise_error(self, error: AwsError, route: Route, request_id: str) -> HttpResponse:
         """The answer for `error`."""
-        return _fault(self.service, route.protocol, error, request_id)
+        return _fault(self.model.service, route.protocol, error, request_id)
 
     def validate(self, parameters: Mapping[str, Any]) -> None:
         """Hold parameters that came from inside against the model. Raises AwsError."""
@@ -79,6 +81,18 @@ class CompiledOperation:
             return AwsError(dialect.missing_text.format(name=missing), code=dialect.missing_code)
         sentences = violations(self.model, parameters, dialect)
         return AwsError(envelope(sentences), code=dialect.validation_code)
+
+
+def decompressed(body: bytes) -> bytes:
+    """A body that its client compressed with gzip. Raises AwsError."""
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        plain = unpacker.decompress(body, MAX_BUFFERED_BODY_BYTES)
+    except zlib.error:
+        raise AwsError("The body is not gzip as its Content-Encoding says.", code="SerializationException") from None
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise AwsError("The body is incomplete or too large once decompressed.", code="SerializationException")
+    return plain
 
 
 def _missing_inside(shape: Any, value: Any) -> str:
@@ -117,14 +131,14 @@ def _json_parser(operation: OperationModel) -> Parse:
 def _json_serialiser(operation: OperationModel) -> Serialise:
     write = compile_body_writer(operation.output)
     name = operation.service.name
-    content_type = ("Content-Type", f"application/x-amz-json-{catalog().by_name[name].json_version or '1.0'}")
+    content_type = ("Content-Type", f"application/x-amz-json-{operation.service.metadata.get('jsonVersion', '1.0')}")
     checksum = dialect_of(name).body_checksum
 
     def serialise(result: dict[str, Any], request_id: str) -> HttpResponse:
         body = write(result)
         headers = [("x-amzn-RequestId", request_id), content_type]
         if checksum:
-            headers.append(("x-amz-crc32", str(crc32(body))))
+            headers.append(("x-amz-crc32", str(zlib.crc32(body))))
         return HttpResponse(200, headers, body)
 
     return serialise
@@ -182,17 +196,17 @@ _SERIALISERS: dict[str, Callable[[OperationModel], Serialise]] = {
 # -- errors
 
 
-def _fault(service: str, protocol: str, error: AwsError, request_id: str) -> HttpResponse:
-    entry = catalog().by_name.get(service)
-    dialect = dialect_of(service)
-    told = faults.tell(error, load(service) if entry is not None else None, dialect)
+def _fault(service: ServiceModel | None, protocol: str, error: AwsError, request_id: str) -> HttpResponse:
+    dialect = dialect_of(service.name if service is not None else "")
+    metadata = service.metadata if service is not None else {}
+    told = faults.tell(error, service, dialect)
     if protocol == "json":
-        return faults.json_fault(told, dialect, entry, request_id)
+        return faults.json_fault(told, dialect, metadata, request_id)
     if protocol == "rest-json":
         return faults.rest_json_fault(told, dialect, request_id)
     if protocol == "query":
-        return faults.query_fault(told, dialect, entry, request_id)
-    return faults.rest_xml_fault(told, dialect, entry, request_id)
+        return faults.query_fault(told, dialect, metadata, request_id)
+    return faults.rest_xml_fault(told, dialect, metadata, request_id)
 
 
 def routing_refusal(request: HttpRequest, error: AwsError, request_id: str) -> HttpResponse:
@@ -203,16 +217,16 @@ def routing_refusal(request: HttpRequest, error: AwsError, request_id: str) -> H
     if "x-amz-target" in request.headers or content_type.startswith("application/x-amz-json"):
         prefix = request.headers.get("x-amz-target", "").rpartition(".")[0]
         entry = catalog().by_target.get(prefix)
-        return _fault(entry.name if entry else "dynamodb", "json", error, request_id)
+        return _fault(load(entry.name if entry else "dynamodb"), "json", error, request_id)
     if content_type.startswith("application/x-www-form-urlencoded") or "Action=" in request.query:
-        return _fault(service, "query", error, request_id)
-    entry = catalog().by_name.get(service)
-    protocol = entry.protocols[0] if entry is not None else "rest-xml"
-    return _fault(service or "s3", protocol if protocol.startswith("rest") else "rest-json", error, request_id)
+        return _fault(load(service) if service else None, "query", error, request_id)
+    protocol = catalog().by_name[service or "s3"].protocols[0]
+    return _fault(load(service or "s3"), protocol if protocol.startswith("rest") else "rest-json", error, request_id)
 
 
 @lru_cache(maxsize=1024)
 def _signing_service(signing_name: str) -> str:
+    """botocore's name of the first service that signs with this name, or ""."""
     entries = catalog().by_signing_name.get(signing_name, ())
     named = [entry.name for entry in entries if entry.name == signing_name]
     return (named or [entry.name for entry in entries] or [""])[0]

@@ -1,6 +1,7 @@
 """Errors in each protocol's own shape."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from zlib import crc32
@@ -9,11 +10,11 @@ import msgspec
 
 from tule.kernel.errors import AwsError
 from tule.net.messages import Headers, HttpResponse
-from tule.wire.catalog import ServiceEntry
 from tule.wire.dialects import Dialect
 from tule.wire.models import ServiceModel, Shape
 from tule.wire.naming import Naming
 from tule.wire.rest import header_text
+from tule.wire.shaping import Outward
 from tule.wire.xml_writing import XmlWriter, escape
 
 XML_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -51,7 +52,7 @@ def tell(error: AwsError, model: ServiceModel | None, dialect: Dialect) -> Told:
     return Told(error, shape, shape.name, query_code, status)
 
 
-def json_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, request_id: str) -> HttpResponse:
+def json_fault(told: Told, dialect: Dialect, metadata: Mapping[str, Any], request_id: str) -> HttpResponse:
     """`__type` in the body; x-amzn-query-error for clients that know the old codes."""
     if told.shape is not None:
         kind = dialect.error_namespace + told.code
@@ -61,11 +62,11 @@ def json_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, request
     if told.code not in dialect.silent:
         document.update(_members(told, dialect, wire_names=True))
     body = msgspec.json.encode(document)
-    version = (entry.json_version if entry else "") or "1.0"
+    version = metadata.get("jsonVersion", "1.0")
     headers = [("x-amzn-RequestId", request_id), ("Content-Type", f"application/x-amz-json-{version}")]
     if dialect.body_checksum:
         headers.append(("x-amz-crc32", str(crc32(body))))
-    if entry is not None and entry.query_compatible:
+    if "awsQueryCompatible" in metadata:
         headers.append(("x-amzn-query-error", f"{told.query_code};{told.side}"))
     return HttpResponse(told.status, headers, body)
 
@@ -74,19 +75,21 @@ def rest_json_fault(told: Told, dialect: Dialect, request_id: str) -> HttpRespon
     """The code in x-amzn-ErrorType, members in the body or in headers of their own."""
     headers = [("x-amzn-RequestId", request_id), ("x-amzn-ErrorType", told.code), ("Content-Type", "application/json")]
     document = _members(told, dialect, wire_names=True)
-    if told.shape is not None:
-        if "Type" in told.shape.members and "Type" not in document:
-            document["Type"] = "User" if told.status < 500 else "Server"
-        _move_to_headers(told, document, headers)
+    if told.shape is not None and "Type" in told.shape.members and "Type" not in document:
+        document["Type"] = "User" if told.status < 500 else "Server"
+    headers += _header_members(told)
     return HttpResponse(told.status, headers, msgspec.json.encode(document))
 
 
-def _move_to_headers(told: Told, document: dict[str, Any], headers: Headers) -> None:
-    assert told.shape is not None
-    for name, member in told.shape.members.items():
-        wire = member.wire_name(name)
-        if member.location == "header" and wire in document:
-            headers.append((wire, header_text(member)(document.pop(wire))))
+def _header_members(told: Told) -> Headers:
+    """Members of the error that travel in headers."""
+    members = told.shape.members if told.shape is not None else {}
+    given = told.error.members
+    return [
+        (member.wire_name(name), header_text(member)(given[name]))
+        for name, member in members.items()
+        if member.location == "header" and given.get(name) is not None
+    ]
 
 
 def _members(told: Told, dialect: Dialect, *, wire_names: bool) -> dict[str, Any]:
@@ -98,15 +101,17 @@ def _members(told: Told, dialect: Dialect, *, wire_names: bool) -> dict[str, Any
         names = {name: member.wire_name(name) if wire_names else name for name, member in shape.members.items()}
         message_name = next((names[name] for name in names if name.lower() == "message"), message_name)
     document = {message_name: error.message} if error.message or shape is not None else {}
+    members = shape.members if shape is not None else {}
     for name, value in error.members.items():
-        if value is not None:
-            document[names.get(name, name)] = value
+        if value is not None and not (name in members and members[name].location):
+            reshape = Outward().of(members[name]) if name in members else None
+            document[names.get(name, name)] = value if reshape is None else reshape(value)
     return document
 
 
-def query_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, request_id: str) -> HttpResponse:
+def query_fault(told: Told, dialect: Dialect, metadata: Mapping[str, Any], request_id: str) -> HttpResponse:
     """<ErrorResponse> with the service's namespace."""
-    space = (dialect.namespace or entry.namespace) if entry is not None else ""
+    space = dialect.namespace or metadata.get("xmlNamespace", "")
     declared = f' xmlns="{space}"' if space else ""
     inside = _xml_members(told, dialect)
     body = (
@@ -114,14 +119,14 @@ def query_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, reques
         f"<Code>{escape(told.query_code)}</Code><Message>{escape(told.error.message)}</Message>{inside}</Error>"
         f"<RequestId>{request_id}</RequestId></ErrorResponse>"
     )
-    headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
+    headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml"), *_header_members(told)]
     return HttpResponse(told.status, headers, body.encode())
 
 
-def rest_xml_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, request_id: str) -> HttpResponse:
+def rest_xml_fault(told: Told, dialect: Dialect, metadata: Mapping[str, Any], request_id: str) -> HttpResponse:
     """S3's bare <Error>, or <ErrorResponse> for everybody else."""
     if not dialect.trimmed_errors:
-        return query_fault(told, dialect, entry, request_id)
+        return query_fault(told, dialect, metadata, request_id)
     host_id = host_identity(request_id)
     body = (
         f"{XML_DECLARATION}<Error><Code>{escape(told.query_code)}</Code>"
@@ -129,6 +134,7 @@ def rest_xml_fault(told: Told, dialect: Dialect, entry: ServiceEntry | None, req
         f"<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
     )
     headers = [("x-amz-request-id", request_id), ("x-amz-id-2", host_id), ("Content-Type", "application/xml")]
+    headers += _header_members(told)
     bodiless = told.status == 304
     return HttpResponse(told.status, headers, b"" if bodiless else body.encode())
 
@@ -146,6 +152,8 @@ def _xml_members(told: Told, dialect: Dialect) -> str:
         if value is None:
             continue
         member = members.get(name)
+        if member is not None and member.location:
+            continue
         if member is not None:
             writer.element(member, member.wire_name(name))(out, value)
         else:

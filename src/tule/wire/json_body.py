@@ -71,7 +71,7 @@ def compile_body_writer(shape: Shape | None) -> Callable[[Any], bytes]:
     def write(result: Any) -> bytes:
         if isinstance(result, RawJson):
             return bytes(result)
-        if None in result.values():
+        if isinstance(result, dict) and None in result.values():
             result = {name: value for name, value in result.items() if value is not None}
         return encode(result if reshape is None else reshape(result))
 

@@ -27,16 +27,12 @@ def compile_bindings(operation: OperationModel) -> list[Fill]:
     if operation.input is None:
         return []
     fills = []
-    taken = set()
-    for name, member in operation.input.members.items():
-        if member.location == "querystring":
-            taken.add(member.wire_name(name))
     for name, member in operation.input.members.items():
         wire = member.wire_name(name)
         if member.location == "uri":
             fills.append(_label(name, wire, member))
         elif member.location == "querystring":
-            fills.append(_query_map(name, member, taken) if member.type == "map" else _query(name, wire, member))
+            fills.append(_query_map(name, member) if member.type == "map" else _query(name, wire, member))
         elif member.location == "header":
             fills.append(_header(name, wire.lower(), member))
         elif member.location == "headers":
@@ -75,13 +71,12 @@ def _query(name: str, wire: str, shape: Shape) -> Fill:
     return fill
 
 
-def _query_map(name: str, shape: Shape, taken: set[str]) -> Fill:
+def _query_map(name: str, shape: Shape) -> Fill:
     many = shape.value.type == "list"
 
     def fill(_: HttpRequest, route: Route, parameters: dict[str, Any]) -> None:
-        rest = {key: texts if many else texts[0] for key, texts in route.query.items() if key not in taken}
-        if rest:
-            parameters[name] = rest
+        if route.query:
+            parameters[name] = {key: texts if many else texts[0] for key, texts in route.query.items()}
 
     return fill
 

@@ -9,7 +9,7 @@ from tule.wire.json_body import compile_body_reader, compile_body_writer
 from tule.wire.models import OperationModel, Shape
 from tule.wire.rest import compile_bindings, compile_headers, payload_of, plain_body, read_plain
 from tule.wire.routing import Route
-from tule.wire.shaping import body_members
+from tule.wire.shaping import body_members, result_members
 
 Parse = Callable[[HttpRequest, Route], dict[str, Any]]
 Serialise = Callable[[dict[str, Any], str], HttpResponse]
@@ -40,18 +40,24 @@ def _body_reader(operation: OperationModel) -> Callable[[HttpRequest], dict[str,
     dialect = dialect_of(operation.service.name)
     raw = dialect.raw_members.get(operation.name, frozenset())
     payload = payload_of(shape)
-    if payload is None:
-        if not body_members(shape):
-            return lambda _: {}
-        read = compile_body_reader(shape, dialect, raw)
-        return lambda request: read(request.body) if request.body else {}
+    if payload is not None:
+        return _payload_reader(operation, shape, payload)
+    if not body_members(shape):
+        return lambda _: {}
+    read = compile_body_reader(shape, dialect, raw)
+    return lambda request: read(request.body) if request.body else {}
+
+
+def _payload_reader(
+    operation: OperationModel, shape: Shape, payload: tuple[str, Shape]
+) -> Callable[[HttpRequest], dict[str, Any]]:
     name, member = payload
-    if member.type not in ("structure", "list", "map"):
-        return _plain(name, member)
-    if member.type != "structure":
+    if member.flag("document") or member.type in ("list", "map"):
         return _document(name, shape)
-    read_payload = compile_body_reader(member, dialect, raw)
-    return lambda request: {name: read_payload(request.body)} if request.body else {}
+    if member.type != "structure":
+        return _plain(name, member)
+    read = compile_body_reader(member, dialect_of(operation.service.name), frozenset())
+    return lambda request: {name: read(request.body)} if request.body else {}
 
 
 def _plain(name: str, member: Shape) -> Callable[[HttpRequest], dict[str, Any]]:
@@ -109,7 +115,7 @@ def _body_writer(shape: Shape | None) -> Callable[[dict[str, Any], HttpResponse]
         return lambda _result, response: response.headers.append(json_type)
     payload = payload_of(shape)
     if payload is None:
-        members = frozenset(body_members(shape))
+        members = frozenset(result_members(shape))
         write = compile_body_writer(shape)
 
         def body(result: dict[str, Any], response: HttpResponse) -> None:
@@ -123,7 +129,8 @@ def _body_writer(shape: Shape | None) -> Callable[[dict[str, Any], HttpResponse]
 
         def whole(result: dict[str, Any], response: HttpResponse) -> None:
             response.headers.append(json_type)
-            response.body = write_payload(result.get(name) or {})
+            value = result.get(name)
+            response.body = write_payload({} if value is None else value)
 
         return whole
 

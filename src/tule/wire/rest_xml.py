@@ -11,7 +11,7 @@ from tule.wire.models import OperationModel, Shape
 from tule.wire.naming import Naming
 from tule.wire.rest import compile_bindings, compile_headers, payload_of, plain_body, read_plain
 from tule.wire.routing import Route
-from tule.wire.shaping import body_members
+from tule.wire.shaping import body_members, result_members
 from tule.wire.timestamps import iso8601, iso8601_milliseconds
 from tule.wire.xml_reading import XmlReader, parse_document
 from tule.wire.xml_writing import XmlWriter, declaration
@@ -148,7 +148,7 @@ def _body_writer(operation: OperationModel) -> Callable[[dict[str, Any], HttpRes
             response.body, response.stream = plain_body(result.get(name))
 
         return plain
-    if payload is None and not body_members(shape):
+    if payload is None and not result_members(shape):
         return lambda _result, _response: None
     return _element_writer(operation, shape, payload)
 
@@ -163,7 +163,7 @@ def _element_writer(
     tag = _ROOTS.get(operation.name) if s3 else None
     tag = tag or str(held.traits.get("locationName", held.name))
     declared = declaration(held) or (f' xmlns="{space}"' if space else "")
-    content = writer.content(held, body_only=payload is None)
+    content, attributes = writer.content(held, body_only=payload is None), writer.attributes(held)
     bare = _BARE.get(operation.name) if s3 else None
 
     def write(result: dict[str, Any], response: HttpResponse) -> None:
@@ -175,7 +175,7 @@ def _element_writer(
             member = shape.members[bare]
             out.append(f"<{bare}{declared}>{writer.text_of(member)(value.get(bare) or '')}</{bare}>")
         else:
-            out.append(f"<{tag}{declared}>")
+            out.append(f"<{tag}{declared}{attributes(value)}>")
             content(out, value)
             out.append(f"</{tag}>")
         response.headers.append(("Content-Type", "application/xml"))

@@ -5,6 +5,7 @@ from typing import Any
 
 from tule.wire.models import Shape
 from tule.wire.timestamps import FORMATTERS
+from tule.wire.xml_writing import RESULT_PLACES
 
 Reshape = Callable[[Any], Any]
 
@@ -74,6 +75,11 @@ def body_members(shape: Shape) -> dict[str, Shape]:
     return {name: member for name, member in shape.members.items() if not member.location}
 
 
+def result_members(shape: Shape) -> dict[str, Shape]:
+    """Members of a result that travel in the body."""
+    return {name: member for name, member in shape.members.items() if member.location not in RESULT_PLACES}
+
+
 class Inward(_Reshaping):
     """From a decoded body to parameters: names only, the values are right already."""
 
@@ -108,7 +114,7 @@ class Outward(_Reshaping):
         return None
 
     def structure(self, shape: Shape) -> Reshape | None:
-        plan = {name: (member.wire_name(name), self.of(member)) for name, member in body_members(shape).items()}
+        plan = {name: (member.wire_name(name), self.of(member)) for name, member in result_members(shape).items()}
         if all(wire == name and inner is None for name, (wire, inner) in plan.items()):
             return None
 

@@ -9,6 +9,9 @@ from tule.wire.models import Shape
 from tule.wire.naming import Naming
 from tule.wire.timestamps import FORMATTERS, iso8601
 
+RESULT_PLACES: Final = frozenset({"header", "headers", "statusCode"})
+"""Where members of a result travel outside the body; labels and query strings are for requests alone."""
+
 Write = Callable[[list[str], Any], None]
 
 _SPECIAL: Final = re.compile('[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\ufffe\uffff]')
@@ -73,7 +76,7 @@ class XmlWriter:
     def _members(self, shape: Shape, *, body_only: bool) -> list[tuple[str, Write]]:
         members = []
         for name, member in shape.members.items():
-            if member.flag("xmlAttribute") or (body_only and member.location):
+            if member.flag("xmlAttribute") or (body_only and member.location in RESULT_PLACES):
                 continue
             flat = self._naming.flattened(member)
             tag = self._naming.flat(shape, name, member) if flat else self._naming.member(shape, name, member)
@@ -81,22 +84,28 @@ class XmlWriter:
         return members
 
     def _structure(self, shape: Shape, tag: str) -> Write:
-        attributes = [
-            (name, self._naming.member(shape, name, member))
-            for name, member in shape.members.items()
-            if member.flag("xmlAttribute")
-        ]
         head, tail, inside = f"<{tag}{declaration(shape)}", f"</{tag}>", self.content(shape)
+        attributes = self.attributes(shape)
 
         def write(out: list[str], value: Any) -> None:
-            parts = [
-                f' {wire}="{escape(str(value[name]))}"' for name, wire in attributes if value.get(name) is not None
-            ]
-            out.append(f"{head}{''.join(parts)}>")
+            out.append(f"{head}{attributes(value)}>")
             inside(out, value)
             out.append(tail)
 
         return write
+
+    def attributes(self, shape: Shape) -> Callable[[Any], str]:
+        """A function that gives the attributes of a structure's element."""
+        named = [
+            (name, self._naming.member(shape, name, member))
+            for name, member in shape.members.items()
+            if member.flag("xmlAttribute")
+        ]
+        if not named:
+            return lambda _: ""
+        return lambda value: "".join(
+            f' {wire}="{escape(str(value[name]))}"' for name, wire in named if value.get(name) is not None
+        )
 
     def _list(self, shape: Shape, tag: str) -> Write:
         made: list[Write] = []
