@@ -123,7 +123,7 @@ def metrics(
         [
             (
                 (("operation", label), ("status", outcome)),
-                [(bound / 1000, count) for bound, count in zip(BUCKETS_MS, series.buckets, strict=True)],
+                [(bound / 1000, count) for bound, count in zip(BUCKETS_MS, series.buckets, strict=False)],
                 series.calls,
                 series.total_ns / 1e9,
             )

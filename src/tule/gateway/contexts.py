@@ -10,7 +10,6 @@ from tule.kernel.context import (
     Principal,
     RequestContext,
     TraceContext,
-    new_trace,
     root_principal,
     trace_from_header,
 )
@@ -43,6 +42,8 @@ class Contexts:
         self.public_url = public_url
         self._principals: dict[str, tuple[str, Principal]] = {}
         self._partitions: dict[str, str] = {}
+        self._second = -1
+        self._second_text = ""
 
     def identify(self, access_key_id: str) -> tuple[str, Principal]:
         """Account and principal of a key: a minted one has its own, twelve digits are an account, else the default."""
@@ -75,18 +76,18 @@ class Contexts:
 
     def trace(self, header: str | None) -> TraceContext:
         """The hop that a request starts, in its caller's trace or in one of its own."""
-        epoch_s = self._machine.wall_ms() // 1000
         if header:
-            return trace_from_header(header, self._random, epoch_s)
-        return new_trace(self._random, epoch_s)
+            return trace_from_header(header, self._random, self._machine.wall_ms() // 1000)
+        return self.new_trace()
 
     def of_request(
         self, request: HttpRequest, service: str, operation: str, access_key_id: str, scope_region: str
     ) -> RequestContext:
         """The context of a call from outside."""
         account, principal = self.identify(access_key_id)
-        region = self.region(scope_region)
+        region = scope_region if scope_region in self._partitions else self.region(scope_region)
         headers = request.headers
+        trace = headers.get(TRACE_HEADER)
         return RequestContext(
             self._random.uuid(),
             service,
@@ -94,7 +95,7 @@ class Contexts:
             account,
             region,
             principal,
-            self.trace(headers.get(TRACE_HEADER)),
+            self.new_trace() if trace is None else self.trace(trace),
             f"{request.scheme}://{headers.get('host', '')}",
             self._partitions.get(region) or partition_of(region),
             None,
@@ -102,6 +103,15 @@ class Contexts:
             headers.get("user-agent", ""),
             {},
         )
+
+    def new_trace(self) -> TraceContext:
+        """A trace that begins here, with the second's part of its name made once a second."""
+        second = int(self._machine.monotonic_s())
+        if second != self._second:
+            self._second = second
+            self._second_text = f"1-{self._machine.wall_ms() // 1000:08x}-"
+        digits = self._random.token_hex(20)
+        return TraceContext(self._second_text + digits[:24], digits[24:])
 
     def new_request_id(self) -> str:
         return self._random.uuid()

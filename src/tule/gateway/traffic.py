@@ -1,5 +1,6 @@
 """What passed the gateway: spans, counts for metrics, and what reads used."""
 
+from bisect import bisect_left
 from typing import Any, Final
 
 from tule.kernel.context import RequestContext
@@ -7,6 +8,8 @@ from tule.observe.spans import SpanRecorder
 
 BUCKETS_MS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000)
 """Upper bounds of the duration histogram, in milliseconds (ours)."""
+
+_BOUNDS_NS: Final = [bound * 1_000_000 for bound in BUCKETS_MS]
 
 MAX_SERIES: Final = 2000
 """Combinations of operation and status that are counted one by one (ours); the rest are one series."""
@@ -20,7 +23,8 @@ class Series:
     def __init__(self) -> None:
         self.calls = 0
         self.total_ns = 0
-        self.buckets = [0] * len(BUCKETS_MS)
+        self.buckets = [0] * (len(BUCKETS_MS) + 1)
+        """Calls up to each bound alone, and in the end those beyond all."""
 
 
 class Traffic:
@@ -48,11 +52,7 @@ class Traffic:
         series.calls += 1
         took_ns = ended_ns - started_ns
         series.total_ns += took_ns
-        took_ms = took_ns / 1_000_000
-        for index, bound in enumerate(BUCKETS_MS):
-            if took_ms <= bound:
-                series.buckets[index] += 1
-                break
+        series.buckets[bisect_left(_BOUNDS_NS, took_ns)] += 1
 
     def used_by_read(self, context: RequestContext) -> None:
         """Keep what a read used; it has no batch of its own."""

@@ -11,7 +11,11 @@ DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
+# TraceContext and RequestContext are made for every request. Frozen dataclasses set each field through
+# object.__setattr__, which made a request two microseconds dearer; nobody assigns to their fields all the same.
+
+
+@dataclass(slots=True, unsafe_hash=True)
 class TraceContext:
     """The X-Amzn-Trace-Id header in parts: one `root` for a request and all that it causes.
 
@@ -63,9 +67,9 @@ class Principal:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RequestContext:
-    """One call, from outside or from inside, as every layer above the wire sees it."""
+    """One call, from outside or from inside, as every layer above the wire sees it. Immutable by agreement."""
 
     request_id: str
     service: str
