@@ -122,11 +122,7 @@ def delete_queue(txn: Txn, _request: dict[str, Any]) -> dict[str, Any]:
     txn.due(Instant(txn.now + limits.REUSE_NAME_PAUSE_MS), FORGET, b"")
     meter(txn, REQUESTS, 1)
     queue = found.queue
-
-    def effect() -> None:
-        queue.record, queue.settings, queue.window = gone, None, None
-
-    txn.then(effect)
+    txn.then(lambda: queue.deleted(gone))
     txn.after_commit(lambda: queue.wake(len(queue.waiting)))
     return {}
 
@@ -136,7 +132,7 @@ def forget(txn: Txn, _key: bytes, _payload: bytes) -> None:
     queue = owned(txn)
     if queue.record is not None and not queue.record.exists:
         txn.delete(RECORD_KEY)
-        txn.then(lambda: setattr(queue, "record", None))
+        txn.then(lambda: queue.deleted(None))
 
 
 def get_queue_attributes(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:

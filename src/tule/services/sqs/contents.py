@@ -28,10 +28,15 @@ def md5_of(data: bytes) -> str:
 
 
 def allowed(data: bytes) -> bool:
-    """Whether this UTF-8 has only characters that SQS takes: XML's."""
-    if len(data.translate(None, _CONTROLS)) != len(data):
+    """Whether these bytes are UTF-8 of characters that SQS takes: XML's."""
+    return len(data.translate(None, _CONTROLS)) == len(data) and _unicode(data)
+
+
+def _unicode(data: bytes) -> bool:
+    """Whether this has neither surrogates nor U+FFFE and U+FFFF."""
+    if _NOT_CHARACTERS[0] in data or _NOT_CHARACTERS[1] in data:
         return False
-    return _NOT_CHARACTERS[0] not in data and _NOT_CHARACTERS[1] not in data
+    return b"\xed" not in data or _no_surrogates(data)
 
 
 def check_body(body: str) -> bytes:
@@ -39,7 +44,7 @@ def check_body(body: str) -> bytes:
     if not body:
         raise missing_parameter("MessageBody")
     data = body.encode("utf-8", "surrogatepass")
-    if not allowed(data) or (b"\xed" in data and not _no_surrogates(data)):
+    if len(data.translate(None, _CONTROLS)) != len(data) or not (body.isascii() or _unicode(data)):
         raise AwsError(
             "Invalid characters found. Valid unicode characters are "
             "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
@@ -118,7 +123,7 @@ def _check_value(name: str, value: str | bytes, base: str, kind: str) -> int:
     if isinstance(value, bytes):
         return len(value)
     data = value.encode("utf-8", "surrogatepass")
-    if not allowed(data) or not _no_surrogates(data):
+    if not allowed(data):
         raise invalid_parameter(
             "Invalid characters found. Valid unicode characters are "
             "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"

@@ -33,12 +33,13 @@ def disarm_expiry(txn: Txn, queue: OwnedQueue) -> None:
 def expire(txn: Txn, _key: bytes, payload: bytes) -> None:
     """Remove what is older than the retention. A receive never returns such a message, whether or not this has run."""
     queue = owned(txn)
-    if queue.settings is None or queue.window is None:
+    if queue.existing is None:
         return
+    settings, window = queue.existing.settings, queue.existing.window
     start = decode_point(payload) if payload else Point(0, 0)
-    outcome, onward = queues.expire(txn, queue.window, queue.settings.terms.retention_ms, start)
+    outcome, onward = queues.expire(txn, window, settings.terms.retention_ms, start)
     if outcome.expired:
-        record(txn, queue.settings.hop, EXPIRED, outcome.expired)
+        record(txn, settings.hop, EXPIRED, outcome.expired)
     if onward is not None:
         arm_expiry(txn, queue, txn.now, onward)
     elif outcome.next_at is not None:

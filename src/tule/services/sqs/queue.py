@@ -5,8 +5,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tule.observe.ledger import ACCEPTED, DELIVERED, FATES, counter_name
 from tule.services.sqs.errors import no_such_queue
 from tule.services.sqs.names import SHARD_KIND, arn_of, shard_of_arn
+from tule.services.sqs.receipts import identity_of
 from tule.store.keys import pack
 from tule.store.layers.queues import Terms
 from tule.store.layers.queues_rows import QueueRows
@@ -74,17 +76,21 @@ class Settings(NamedTuple):
     hop: str
     """The queue's name in the ledger."""
     arn: str
+    accepted: str
+    delivered: str
+    """The ledger's counters that every message moves."""
+    identity: int
+    """What receipt handles of this queue are checked with."""
 
 
 class OwnedQueue:
     """What the owner of a queue's shard remembers of it. Changed through `Txn.then` alone, except `waiting`."""
 
-    __slots__ = ("expiry_at", "record", "settings", "waiting", "window")
+    __slots__ = ("existing", "expiry_at", "record", "waiting")
 
-    def __init__(self, record: Record | None, settings: Settings | None, window: Window | None) -> None:
+    def __init__(self, record: Record | None) -> None:
         self.record = record
-        self.settings = settings
-        self.window = window
+        self.existing: Existing | None = None
         self.expiry_at: int | None = None
         self.waiting: dict[Callable[[], None], None] = {}
         """Long polls, by what wakes them, in the order of their coming. They are of this process, not of the store."""
@@ -99,9 +105,16 @@ class OwnedQueue:
             n -= 1
 
     def configured(self, record: Record, settings: Settings, window: Window | None = None) -> None:
-        self.record, self.settings = record, settings
-        if window is not None:
-            self.window = window
+        """A record was written; with `window`, a generation began."""
+        if window is None:
+            assert self.existing is not None
+            window = self.existing.window
+        self.record = record
+        self.existing = Existing(self, record, settings, window)
+
+    def deleted(self, record: Record | None) -> None:
+        """The queue is gone; `record` keeps its name for a while."""
+        self.record, self.existing = record, None
 
 
 class Existing(NamedTuple):
@@ -115,7 +128,7 @@ class Existing(NamedTuple):
 
 def settings_of(shard: ShardKey, record: Record, partition: str) -> Settings:
     """The numbers that handlers need, from attributes that were checked when they were set."""
-    redrive = None
+    redrive, hop = None, f"sqs:{shard.name}"
     policy = record.attributes.get("RedrivePolicy")
     if policy:
         fields: dict[str, Any] = msgspec.json.decode(policy)
@@ -129,8 +142,11 @@ def settings_of(shard: ShardKey, record: Record, partition: str) -> Settings:
         wait_s=int(record.attribute("ReceiveMessageWaitTimeSeconds")),
         terms=Terms(int(record.attribute("MessageRetentionPeriod")) * 1000, redrive.max_receives if redrive else 0),
         redrive=redrive,
-        hop=f"sqs:{shard.name}",
+        hop=hop,
         arn=arn_of(shard, partition),
+        accepted=counter_name(hop, ACCEPTED),
+        delivered=counter_name(hop, DELIVERED),
+        identity=identity_of(shard),
     )
 
 
@@ -150,9 +166,11 @@ def write_record(txn: Txn, record: Record) -> None:
 def _load(txn: ReadTxn) -> OwnedQueue:
     record = read_record(txn)
     if record is None or not record.exists:
-        return OwnedQueue(record, None, None)
+        return OwnedQueue(record)
     settings = settings_of(txn.shard, record, txn.context.partition)
-    queue = OwnedQueue(record, settings, Window.load(txn, record.generation))
+    present = txn.counter(settings.accepted) - sum(txn.counter(counter_name(settings.hop, fate)) for fate in FATES)
+    queue = OwnedQueue(record)
+    queue.configured(record, settings, Window.load(txn, record.generation, present))
     expiry = txn.get(EXPIRY_KEY)
     queue.expiry_at = int.from_bytes(expiry, "big") if expiry else None
     return queue
@@ -165,11 +183,10 @@ def owned(txn: Txn) -> OwnedQueue:
 
 def existing(txn: Txn) -> Existing:
     """The queue; refused if there is none. To be called before anything is written."""
-    queue = txn.memory("queue", _load)
-    record, settings, window = queue.record, queue.settings, queue.window
-    if record is None or settings is None or window is None or not record.exists:
+    found = txn.memory("queue", _load).existing
+    if found is None:
         raise no_such_queue()
-    return Existing(queue, record, settings, window)
+    return found
 
 
 def read_existing(txn: ReadTxn) -> Record:

@@ -3,10 +3,9 @@
 They are opaque to callers. A checksum over the queue's identity tells one of this queue from any other text.
 """
 
-import binascii
 import struct
 import zlib
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import Final, NamedTuple
 
 from tule.services.sqs.errors import invalid_receipt
@@ -27,7 +26,8 @@ class Receipt(NamedTuple):
     received_at: int
 
 
-def _identity(shard: ShardKey) -> int:
+def identity_of(shard: ShardKey) -> int:
+    """What handles of one queue are checked with."""
     return zlib.crc32("/".join(shard).encode())
 
 
@@ -36,26 +36,26 @@ class Handles:
 
     __slots__ = ("_generation", "_identity", "_received_at")
 
-    def __init__(self, shard: ShardKey, generation: int, received_at: int) -> None:
-        self._identity = _identity(shard)
+    def __init__(self, identity: int, generation: int, received_at: int) -> None:
+        self._identity = identity
         self._generation = generation
         self._received_at = received_at
 
     def of(self, number: int, visible_at: int, receives: int) -> str:
         body = _FORMAT.pack(_HEAD, self._generation, number, visible_at, self._received_at, receives & 0xFFFFFFFF)
-        return b64encode(body + _SUM.pack(zlib.crc32(body, self._identity))).decode()
+        return b2a_base64(body + _SUM.pack(zlib.crc32(body, self._identity)), newline=False).decode("ascii")
 
 
-def parse(shard: ShardKey, handle: str) -> Receipt:
+def parse(identity: int, handle: str) -> Receipt:
     """What `handle` says; refused if it is no handle of this queue."""
     try:
-        raw = b64decode(handle, validate=True)
-    except (binascii.Error, ValueError):
+        raw = a2b_base64(handle, strict_mode=True)
+    except ValueError:
         raise invalid_receipt(handle) from None
     if len(raw) != _BYTES:
         raise invalid_receipt(handle)
     body, (checksum,) = raw[:-4], _SUM.unpack(raw[-4:])
     head, generation, number, visible_at, received_at, _receives = _FORMAT.unpack(body)
-    if head != _HEAD or checksum != zlib.crc32(body, _identity(shard)):
+    if head != _HEAD or checksum != zlib.crc32(body, identity):
         raise invalid_receipt(handle)
     return Receipt(generation, Claim(number, visible_at), received_at)

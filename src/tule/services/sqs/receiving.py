@@ -119,7 +119,7 @@ class _Look:
             meter(txn, REQUESTS, 1)
         if queue.waiting:
             txn.after_commit(lambda: queue.wake(1) if window.visible > 0 else None)
-        handles = Handles(txn.shard, window.rows.generation, txn.now)
+        handles = Handles(settings.identity, window.rows.generation, txn.now)
         messages = [_shown(one, handles, wish) for one in taken.received]
         traces = [(one.message.trace, one.message.sent_at, one.message.message_id) for one in taken.received]
         return Answer(messages, traces, wait_s, None)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tule.kernel.errors import AwsError
-from tule.observe.ledger import DELIVERED, record
 from tule.observe.metering import meter
 from tule.services.sqs import limits
 from tule.services.sqs.batches import check_entries, failure
@@ -37,7 +36,7 @@ def delete_message_batch(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
     generation = found.window.rows.generation
     for entry in entries:
         try:
-            receipt = parse(txn.shard, entry["ReceiptHandle"])
+            receipt = parse(found.settings.identity, entry["ReceiptHandle"])
         except AwsError as refusal:
             failed.append(failure(entry["Id"], refusal))
             continue
@@ -50,7 +49,7 @@ def delete_message_batch(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remove(txn: Txn, found: Existing, handles: list[str]) -> None:
-    receipts = [parse(txn.shard, handle) for handle in handles]
+    receipts = [parse(found.settings.identity, handle) for handle in handles]
     generation = found.window.rows.generation
     _settle(txn, found, [receipt.claim for receipt in receipts if receipt.generation == generation])
 
@@ -58,7 +57,7 @@ def _remove(txn: Txn, found: Existing, handles: list[str]) -> None:
 def _settle(txn: Txn, found: Existing, claims: list[Claim]) -> None:
     removed = remove(txn, found.window, claims)
     if removed:
-        record(txn, found.settings.hop, DELIVERED, removed)
+        txn.count(found.settings.delivered, removed)
 
 
 def change_message_visibility(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def _change(txn: Txn, found: Existing, handle: str, timeout_s: int | None, chang
     if not 0 <= timeout_s <= limits.MAX_VISIBILITY_S:
         reason = "VisibilityTimeout must be an integer between 0 and 43200."
         raise invalid_value(timeout_s, "VisibilityTimeout", reason)
-    receipt = parse(txn.shard, handle)
+    receipt = parse(found.settings.identity, handle)
     window = found.window
     known = receipt.generation == window.rows.generation
     if not known or find(txn, window, receipt.claim) is None:

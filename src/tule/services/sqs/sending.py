@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from tule.kernel.errors import AwsError
-from tule.observe.ledger import ACCEPTED, record
 from tule.observe.metering import meter
 from tule.services.sqs import limits
 from tule.services.sqs.batches import check_entries, failure
@@ -72,7 +71,7 @@ def _accept(txn: Txn, found: Existing, entries: list[tuple[Message, int]], size:
     queue = found.queue
     put(txn, found.window, entries)
     n = len(entries)
-    record(txn, found.settings.hop, ACCEPTED, n)
+    txn.count(found.settings.accepted, n)
     meter(txn, REQUESTS, 1 + (size - 1) // limits.BILLED_CHUNK_BYTES)
     if queue.expiry_at is None:
         arm_expiry(txn, queue, txn.now + found.settings.terms.retention_ms)

@@ -5,8 +5,9 @@ the shard's owner keeps in memory, then write, and leave the window to `Txn.then
 caller's business: it knows when the batch has committed.
 
 Counting: an arrival is visible; a message with a visibility row is in flight or delayed until that row has come due
-*and* `count_due` has passed it. So the three counts move in the batches that do the work, although nothing is written
-at the moment when a timeout ends.
+*and* `count_due` has passed it. So the counts move in the batches that do the work, although nothing is written at the
+moment when a timeout ends. Those in flight and delayed are counters here; how many messages there are in all is known
+to whoever records their fates.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ from tule.store.layers.queues_rows import (
     encode_state,
     point_of,
 )
-from tule.store.layers.queues_window import DELAYED, IN_FLIGHT, VISIBLE, Arrival, Window
+from tule.store.layers.queues_window import DELAYED, IN_FLIGHT, Arrival, Window
 from tule.store.transaction import ReadTxn, Txn
 
 SWEEP_ROWS: Final = 500
@@ -72,8 +73,9 @@ def put(txn: Txn, window: Window, entries: Sequence[tuple[Message, int]]) -> Non
     """Add messages, each with the milliseconds it is to be delayed."""
     rows = window.rows
     arrivals: list[Arrival] = []
+    new_id = txn.new_id
     for message, delay_ms in entries:
-        number = txn.new_id()
+        number = new_id()
         if delay_ms:
             set_aside(txn, window, number, message, State(txn.now + delay_ms, 0, 0, message.sent_at, SET_ASIDE))
             continue
@@ -81,7 +83,6 @@ def put(txn: Txn, window: Window, entries: Sequence[tuple[Message, int]]) -> Non
         txn.put(rows.body(number, FRESH), encoded)
         arrivals.append((number, message, len(encoded)))
     if arrivals:
-        txn.count(VISIBLE, len(arrivals))
         txn.then(partial(window.arrived, arrivals))
 
 
@@ -124,7 +125,7 @@ def count_due(txn: Txn, window: Window) -> Counted:
     delayed = len(passed) - in_flight
     upto = passed[-1][0]
     txn.put(rows.counted, encode_point(upto))
-    _count(txn, len(passed), -in_flight, -delayed)
+    _count(txn, -in_flight, -delayed)
 
     def effect() -> None:
         window.counted = upto
@@ -236,7 +237,7 @@ def _hide(txn: Txn, window: Window, counted: Point, left: list[tuple[int, State]
             txn.put(rows.moved(number), state.visible_at.to_bytes(8, "big"))
         change = _standing(counted, number, state)
         visible, in_flight, delayed = visible + change[0], in_flight + change[1], delayed + change[2]
-    _count(txn, visible, in_flight, delayed)
+    _count(txn, in_flight, delayed)
 
     def effect() -> None:
         for number, state in left:
@@ -299,7 +300,7 @@ def move(txn: Txn, window: Window, claim: Claim, visible_at: int) -> bool:
 def forget_counts(txn: Txn, window: Window) -> int:
     """Take a whole generation out of the counts, and say how many messages it had. Its rows are the sweeper's."""
     visible, in_flight, delayed = window.visible, window.in_flight, window.delayed
-    _count(txn, -visible, -in_flight, -delayed)
+    _count(txn, -in_flight, -delayed)
     txn.then(partial(window.tally, -visible, -in_flight, -delayed))
     return visible + in_flight + delayed
 
@@ -388,7 +389,7 @@ def _erase(txn: Txn, window: Window, counted: Point, gone: Sequence[tuple[int, S
             txn.delete(rows.moved(number))
         change = _standing(counted, number, state)
         visible, in_flight, delayed = visible - change[0], in_flight - change[1], delayed - change[2]
-    _count(txn, visible, in_flight, delayed)
+    _count(txn, in_flight, delayed)
 
     def effect() -> None:
         for number, state in gone:
@@ -409,13 +410,11 @@ def _standing(counted: Point, number: int, state: State) -> tuple[int, int, int]
 def _count_state(txn: Txn, window: Window, number: int, state: State, sign: int) -> tuple[int, int, int]:
     visible, in_flight, delayed = _standing(window.counted, number, state)
     change = (sign * visible, sign * in_flight, sign * delayed)
-    _count(txn, *change)
+    _count(txn, *change[1:])
     return change
 
 
-def _count(txn: Txn, visible: int, in_flight: int, delayed: int) -> None:
-    if visible:
-        txn.count(VISIBLE, visible)
+def _count(txn: Txn, in_flight: int, delayed: int) -> None:
     if in_flight:
         txn.count(IN_FLIGHT, in_flight)
     if delayed:

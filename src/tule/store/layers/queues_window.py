@@ -9,7 +9,7 @@ changes does.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from tule.store.layers.queues_rows import (
@@ -26,7 +26,6 @@ from tule.store.layers.queues_rows import (
 )
 from tule.store.transaction import ReadTxn
 
-VISIBLE: Final = "queue/visible"
 IN_FLIGHT: Final = "queue/in-flight"
 DELAYED: Final = "queue/delayed"
 
@@ -82,8 +81,8 @@ class Window:
         self.visible = self.in_flight = self.delayed = 0
 
     @classmethod
-    def load(cls, txn: ReadTxn, generation: int) -> "Window":
-        """The window as the store has it."""
+    def load(cls, txn: ReadTxn, generation: int, present: int) -> "Window":
+        """The window as the store has it; `present` is how many messages there are in all."""
         window = cls(QueueRows(generation))
         rows = window.rows
         cursor, counted = txn.get_many([rows.cursor, rows.counted])
@@ -92,9 +91,9 @@ class Window:
         window.fresh_complete = False
         window.bound = Point(0, 0)
         window.fill_timed(txn)
-        window.visible = txn.counter(VISIBLE)
         window.in_flight = txn.counter(IN_FLIGHT)
         window.delayed = txn.counter(DELAYED)
+        window.visible = present - window.in_flight - window.delayed
         return window
 
     # Filling: reads only, before a transaction's own writes.
@@ -153,15 +152,15 @@ class Window:
 
     # Changing: through `Txn.then` alone.
 
-    def arrived(self, arrivals: Iterable[Arrival]) -> None:
+    def arrived(self, arrivals: Sequence[Arrival]) -> None:
         """New messages that may be received at once."""
+        self.visible += len(arrivals)
         for arrival in arrivals:
-            self.visible += 1
             if not self.fresh_complete:
-                continue
+                return
             if len(self.fresh) >= MAX_FRESH or self.fresh_bytes >= MAX_FRESH_BYTES:
                 self.fresh_complete = False
-                continue
+                return
             self.fresh.append(arrival)
             self.fresh_bytes += arrival[2]
             self.fresh_from = arrival[0] + 1
