@@ -20,6 +20,7 @@ from tule.kernel.randomness import RandomSource, SeededRandom, SystemRandom
 from tule.kernel.tasks import Supervisor
 from tule.store import Engine, open_store
 from tule.store.backend import EmbeddedBackend, RemoteBackend
+from tule.store.engine import end_process
 from tule.store.keys import pack, prefix_end
 from tule.store.transaction import ReadTxn, ShardKey, Target, Txn
 
@@ -95,7 +96,6 @@ def make_engine(
 ) -> Engine:
     """An engine that knows the workload's receiver."""
     machine, handlers = SystemClock(), Handlers()
-    more = {} if on_lost is None else {"on_lost": on_lost}
     return open_store(
         location,
         machine=machine,
@@ -105,7 +105,7 @@ def make_engine(
         tasks=Supervisor(machine),
         service_of=lambda name: handlers if name == SERVICE else None,
         backend=backend,
-        **more,
+        on_lost=on_lost or end_process,
     )
 
 
