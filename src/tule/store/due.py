@@ -179,6 +179,7 @@ class Timers:
                 self._state, _scan, now, self._engine.context_for(self._state.key, "Timers", ""), self._found
             )
         self.arm()
+        self._engine.settled()
 
     def _found(self, rows: Sequence[Pair] | None, error: BaseException | None) -> None:
         self._scanning = False

@@ -322,11 +322,16 @@ class Engine:
         """Return when nothing is due, undelivered or uncommitted, or after `at_most_s` of machine time."""
         deadline_s = self.machine.monotonic_s() + at_most_s
         await asyncio.sleep(0)
-        while self.open_batch is not None or self._inflight or not self.courier.idle or self.timers.busy():
+        while self._busy():
             left_s = deadline_s - self.machine.monotonic_s()
             if left_s <= 0:
                 return
             await self._change(left_s)
+
+    def _busy(self) -> bool:
+        if self.open_batch is not None or self._inflight or not self.courier.idle or self.timers.busy():
+            return True
+        return self.remote and self._runner.busy > 0
 
     async def _change(self, at_most_s: float | None = None) -> None:
         watcher: asyncio.Future[None] = self._loop.create_future()

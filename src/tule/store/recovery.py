@@ -25,6 +25,7 @@ async def recover(engine: "Engine", *, first: bool) -> tuple[int, Instant | None
     engine.ids.load(await _all(engine, SLOT))
     letters = await _all(engine, OUTBOX)
     engine.courier.load(letters)
+    engine.wake()
     engine.timers.begin()
     if not first:
         return None

@@ -136,7 +136,7 @@ class RemoteReader:
 class Runner:
     """The fetches of all shards."""
 
-    __slots__ = ("_backend", "_current", "_engine", "_missed_again", "cache")
+    __slots__ = ("_backend", "_current", "_engine", "_missed_again", "busy", "cache")
 
     def __init__(self, engine: "Engine", backend: RemoteBackend) -> None:
         self._engine = engine
@@ -144,6 +144,8 @@ class Runner:
         self._current: Run | None = None
         self._missed_again = False
         self.cache = Cache(backend.cache_bytes)
+        self.busy = 0
+        """Shards with a fetch under way."""
 
     def reader(self, shard: Shard) -> RemoteReader:
         return RemoteReader(shard, self.cache)
@@ -163,6 +165,7 @@ class Runner:
             if not shard.fetching:
                 shard.fetching = True
                 shard.overlay.pin()
+                self.busy += 1
                 self._engine.tasks.spawn("store fetch", self._serve(shard))
 
     async def _serve(self, shard: Shard) -> None:
@@ -178,6 +181,8 @@ class Runner:
             for run in shard.waiting:
                 run.done(None, ServiceUnavailableError("Tule is stopping."))
             shard.waiting = []
+            self.busy -= 1
+            self._engine.settled()
 
     async def _fetch(self, shard: Shard, runs: list[Run]) -> bool:
         keys = list(dict.fromkeys(key for run in runs for key in run.keys if key not in shard.fetched))
