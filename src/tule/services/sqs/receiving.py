@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tule.kernel.clocks import Instant
-from tule.kernel.context import TraceContext, trace_from_header
+from tule.kernel.context import trace_from_header
 from tule.kernel.errors import AwsError
 from tule.kernel.ports import Span
 from tule.observe.ledger import EXPIRED, record
@@ -54,8 +54,9 @@ class Answer(NamedTuple):
     """What one look at the queue brought."""
 
     messages: list[dict[str, Any]]
-    traces: list[tuple[str, int, str]]
-    """For the spans: trace header, when it was sent, message id."""
+    received: list[Message]
+    dead: list[Message]
+    """Those that the look moved to the dead-letter queue."""
     wait_s: int
     next_due: Instant | None
 
@@ -107,6 +108,7 @@ class _Look:
         visibility_ms = settings.visibility_ms if wish.visibility_ms is None else wish.visibility_ms
         taken = take(txn, window, wish.limit, visibility_ms, settings.terms)
         self._settle(txn, found, taken)
+        dead = [message for _, message in taken.dead]
         if not taken.received:
             if self.first:
                 meter_read(txn, REQUESTS, 1)
@@ -114,15 +116,14 @@ class _Look:
                 self.home = queue
                 queue.waiting[self.waker] = None
             due = window.next_due(txn.now)
-            return Answer([], [], wait_s, None if due is None else Instant(due))
+            return Answer([], [], dead, wait_s, None if due is None else Instant(due))
         if self.first:
             meter(txn, REQUESTS, 1)
         if queue.waiting:
             txn.after_commit(lambda: queue.wake(1) if window.visible > 0 else None)
         handles = Handles(settings.identity, window.rows.generation, txn.now)
         messages = [_shown(one, handles, wish) for one in taken.received]
-        traces = [(one.message.trace, one.message.sent_at, one.message.message_id) for one in taken.received]
-        return Answer(messages, traces, wait_s, None)
+        return Answer(messages, [one.message for one in taken.received], dead, wait_s, None)
 
     @staticmethod
     def _settle(txn: Txn, found: Existing, taken: Taken) -> None:
@@ -140,14 +141,15 @@ async def receive_message(ctx: Context, request: dict[str, Any]) -> dict[str, An
     wish = read_wish(request)
     shard = shard_of_url(ctx.request, request)
     look = _Look(wish)
-    if wish.wait_s == 0:
-        answer = await ctx.store.transact(shard, look, ctx.request)
-    else:
-        answer = await _wait(ctx, shard, look)
-    if not answer.messages:
-        return {}
-    _note_waits(ctx, shard, answer)
-    return {"Messages": answer.messages}
+    answer = await (_look(ctx, shard, look) if wish.wait_s == 0 else _wait(ctx, shard, look))
+    return {"Messages": answer.messages} if answer.messages else {}
+
+
+async def _look(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
+    answer: Answer = await ctx.store.transact(shard, look, ctx.request)
+    if answer.received or answer.dead:
+        _note(ctx, shard, answer)
+    return answer
 
 
 async def _wait(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
@@ -158,7 +160,7 @@ async def _wait(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
     try:
         while True:
             woken.clear()
-            answer: Answer = await store.transact(shard, look, ctx.request)
+            answer = await _look(ctx, shard, look)
             if until_s is None:
                 until_s = machine.monotonic_s() + answer.wait_s
                 if ctx.request.deadline_s is not None:
@@ -235,25 +237,24 @@ def _chosen(attributes: Attributes, names: Sequence[str]) -> Attributes:
     }
 
 
-def _note_waits(ctx: Context, shard: ShardKey, answer: Answer) -> None:
-    """A span for the time that each message waited in the queue, in its own trace."""
+def _note(ctx: Context, shard: ShardKey, answer: Answer) -> None:
+    """Spans in each message's own trace: how long it waited in the queue, and that it was given up."""
     env = ctx.env
     wall_ms = env.machine.wall_ms()
     now = env.clock.now()
-    spans, random = env.ports.spans, env.random
-    for header, sent_at, message_id in answer.traces:
-        trace: TraceContext = trace_from_header(header, random, wall_ms // 1000)
-        waited_ms = max(0, now - sent_at)
-        spans.record(
-            Span(
-                trace,
-                "queue wait",
-                "queue",
-                (wall_ms - waited_ms) * 1000,
-                wall_ms * 1000,
-                shard.account,
-                shard.region,
-                shard.name,
-                notes=(("message", message_id),),
+    for name, kind, messages in (("queue wait", "queue", answer.received), ("dead letter", "dead-letter", answer.dead)):
+        for message in messages:
+            waited_ms = max(0, now - message.sent_at)
+            env.ports.spans.record(
+                Span(
+                    trace_from_header(message.trace, env.random, wall_ms // 1000),
+                    name,
+                    kind,
+                    (wall_ms - waited_ms) * 1000,
+                    wall_ms * 1000,
+                    shard.account,
+                    shard.region,
+                    shard.name,
+                    notes=(("message", message.message_id),),
+                )
             )
-        )
