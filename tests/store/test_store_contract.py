@@ -139,7 +139,9 @@ def test_a_deleted_range_can_be_written_again(bench):
 def test_lists_span_shards_and_page_by_name(bench):
     async def test(store):
         for name in ("alpha", "beta", "beta-2", "gamma"):
-            await store.transact(shard(name), lambda txn, name=name: txn.enlist("thing", name, name.encode()), context())
+            await store.transact(
+                shard(name), lambda txn, name=name: txn.enlist("thing", name, name.encode()), context()
+            )
         await store.transact(shard("gone"), lambda txn: txn.enlist("thing", "gone", b""), context())
         await store.transact(shard("gone"), lambda txn: txn.delist("thing", "gone"), context())
 

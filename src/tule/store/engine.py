@@ -6,123 +6,47 @@ a transaction runs), "store.answer" (before what became durable is told).
 """
 
 import asyncio
-import os
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import structlog
-
-from tule.kernel.clocks import Instant, MachineClock, ServiceClock
+from tule.kernel.clocks import Instant
 from tule.kernel.context import RequestContext
-from tule.kernel.errors import ServiceUnavailableError
-from tule.kernel.faults import FaultPoints
-from tule.kernel.randomness import RandomSource
-from tule.kernel.tasks import Supervisor
-from tule.store.backend import CommitRefusedError, EmbeddedBackend, Pair, Range, Reader, RemoteBackend
-from tule.store.batch import CLOSED, DURABLE, REFUSED, Batch
+from tule.store.appending import Appending
+from tule.store.backend import EmbeddedBackend, Pair, Range, RemoteBackend
 from tule.store.contract import Done
 from tule.store.directory import entries, listing
 from tule.store.due import Alarm, Timers, advance, due_shard
-from tule.store.ids import SlotIds
+from tule.store.format import check_format
 from tule.store.outbox import Courier
-from tule.store.pressure import Pressure
 from tule.store.records import ClockRecord, encode
 from tule.store.recovery import Fingerprint, recover
 from tule.store.runner import Run, Runner
 from tule.store.shard import Shard
-from tule.store.space import CLOCK_KEY, COUNT, OUTBOX, outbox_key
+from tule.store.space import CLOCK_KEY
+from tule.store.surroundings import Surroundings, Work
 from tule.store.transact import Transaction
 from tule.store.transaction import DirectoryEntry, Handler, ReadHandler, ReadTxn, ShardKey, Txn
 from tule.store.view import AppendedView, CommittedView, Miss
-from tule.store.writer import InlineWriter, TaskWriter, ThreadWriter, Writer
+from tule.store.writer import InlineWriter, TaskWriter, ThreadWriter
 
 T = TypeVar("T")
 
 MAX_SHARDS = 50_000
 """Shards kept in memory before the idle ones are let go (ours; an idle one is about 1 KiB)."""
-MAX_COUNTERS = 512
-"""Counters of a shard kept in memory before it is asked for them again (ours)."""
-
-_log = structlog.get_logger("tule.store")
 
 
-class Handlers(Protocol):
-    """What the store must know of a service: what runs on delivery and when something is due."""
-
-    @property
-    def receivers(self) -> Mapping[str, Callable[[Txn, bytes], None]]: ...
-
-    @property
-    def timers(self) -> Mapping[str, Callable[[Txn, bytes, bytes], None]]: ...
-
-
-Work = Callable[[Any, Any], Any]
-ServiceOf = Callable[[str], Handlers | None]
-ContextFor = Callable[[ShardKey, str, str], RequestContext]
-"""A context for work that no request causes: (shard, operation, trace header or "")."""
-
-
-def end_process(error: BaseException) -> None:
-    """What a store does when it can't know what the disk has kept: the next start will."""
-    _log.critical("the store lost track of the disk; Tule ends", error=str(error))
-    os._exit(70)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the engine needs beside its backend."""
-
-    machine: MachineClock
-    clock: ServiceClock
-    random: RandomSource
-    faults: FaultPoints
-    tasks: Supervisor
-    service_of: ServiceOf
-    context_for: ContextFor
-    on_lost: Callable[[BaseException], None]
-    on_pressure: Callable[[bool], None]
-    release: Callable[[], None] | None = None
-    """Called when the store has been closed."""
-
-
-class Engine:
+class Engine(Appending):
     """Implements `tule.store.contract.Store`. Everything here runs on one loop."""
 
     def __init__(self, backend: EmbeddedBackend | RemoteBackend, around: Surroundings) -> None:
-        self.machine = around.machine
-        self.clock = around.clock
-        self.random = around.random
-        self.faults = around.faults
-        self.tasks = around.tasks
-        self.service_of = around.service_of
-        self.context_for = around.context_for
-        self._on_lost = around.on_lost
-        self._release = around.release
-        self.backend = backend
-        self.remote = not hasattr(backend, "threaded")
-        self.ids = SlotIds()
-        self.open_batch: Batch | None = None
-        self.pressure = Pressure(around.machine, around.on_pressure)
+        super().__init__(backend, around)
         self.closing = False
         self._shards: dict[ShardKey, Shard] = {}
         self._due = due_shard()
         self.timers = Timers(self, self._due)
         self.courier = Courier(self)
-        self._number = 0
-        self._epoch = 0
-        self._inflight: deque[Batch] = deque()
-        self._turning = False
-        self._reader: Reader
-        self._runner: Runner
-        self._writer: Writer
-        self._loop: asyncio.AbstractEventLoop
         self._watchers: list[asyncio.Future[None]] = []
-        self._clock_saved: tuple[int, Instant | None] | None = None
-        self.refusals = 0
-        """Commits that were refused."""
 
     # --- life
 
@@ -140,7 +64,12 @@ class Engine:
             kind = ThreadWriter if backend.threaded else InlineWriter
             self._writer = kind(backend, self.faults, self._told)
         self._writer.start()
-        self._clock_saved = await recover(self, first=True)
+        try:
+            await check_format(self)
+            self._clock_saved = await recover(self, first=True)
+        except BaseException:
+            await self.close()
+            raise
         self.clock.subscribe(self._clock_changed)
         self._clock_changed()
 
@@ -309,6 +238,14 @@ class Engine:
             self._begin().writes[CLOCK_KEY] = encode(ClockRecord(*state))
         self.timers.clock_changed()
 
+    async def stamp(self, key: bytes, value: bytes) -> None:
+        """Write a row of the store's own, outside all shards, durably."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        batch = self._begin()
+        batch.writes[key] = value
+        batch.answers.append((partial(_settle, future), None, None))
+        await future
+
     # --- waiting for quiet
 
     def settled(self) -> None:
@@ -340,183 +277,6 @@ class Engine:
         await watcher
         if handle is not None:
             handle.cancel()
-
-    # --- batches
-
-    def wake(self) -> None:
-        """Have a turn end soon, for work that nobody's request causes."""
-        if not self._turning:
-            self._turning = True
-            self._loop.call_soon(self._turn)
-
-    def _begin(self) -> Batch:
-        batch = self.open_batch
-        if batch is None:
-            self._number += 1
-            batch = self.open_batch = Batch(self._number, self._epoch)
-            if not self._turning:
-                self._turning = True
-                self._loop.call_soon(self._turn)
-        return batch
-
-    def _append(self, txn: Transaction, shard: Shard) -> Batch:
-        """Make what `txn` wrote part of the open batch and of what the shard's next run sees."""
-        self.faults.hit("store.append")
-        batch = self.open_batch or self._begin()
-        writes, number, overlay = txn.writes, batch.number, shard.overlay
-        if txn.ranges is not None:
-            for start, end in txn.ranges:
-                batch.delete_range(start, end)
-                overlay.delete_range(start, end, number)
-        batch.writes.update(writes)
-        overlay.append(writes, number)
-        touched = batch.touched.get(shard)
-        if touched is None:
-            batch.touched[shard] = list(writes)
-        else:
-            touched.extend(writes)
-        shard.batch = batch
-        batch.bytes += txn.size
-        if txn.counts is not None:
-            for counter, n in txn.counts:
-                counter.value += n
-                batch.counted.add(counter)
-        if self.ids.unsaved:
-            self._save_ids(batch)
-        if txn.commits is not None:
-            batch.effects.extend(txn.commits)
-        if txn.raw is not None or txn.dues is not None or txn.sends is not None:
-            self._append_rest(txn, shard, batch)
-        return batch
-
-    def _append_rest(self, txn: Transaction, shard: Shard, batch: Batch) -> None:
-        """What goes to the store's own spaces: lists, due times, the outbox."""
-        for key, value in (txn.raw or {}).items():
-            if value is None and key.startswith(OUTBOX) and batch.writes.pop(key, None) is not None:
-                continue  # taken before its batch was closed: it never becomes a row
-            batch.writes[key] = value
-        if txn.sends is not None:
-            for draft in txn.sends:
-                number = self.ids.take(shard.slot)
-                letter = draft._replace(number=number, slot=shard.slot, batch=batch)
-                batch.writes[outbox_key(shard.slot, number)] = encode(letter.record())
-                self.courier.post(letter)
-            if self.ids.unsaved:
-                self._save_ids(batch)
-        if txn.dues is not None:
-            batch.writes.update(txn.dues)
-            self._due.overlay.append(txn.dues, batch.number)
-            batch.touched.setdefault(self._due, []).extend(txn.dues)
-            self._due.batch = batch
-            self.timers.note(txn.dues)
-
-    def _save_ids(self, batch: Batch) -> None:
-        batch.writes.update(self.ids.unsaved)
-        self.ids.unsaved.clear()
-
-    def _turn(self) -> None:
-        """The end of a turn of the loop: deliver, close the batch, hand it to the writer, let the snapshot go."""
-        courier = self.courier
-        if courier.ready:
-            courier.pump()
-        self._turning = False
-        batch = self.open_batch
-        if batch is not None:
-            self.open_batch = None
-            batch.state = CLOSED
-            for counter in batch.counted:
-                batch.writes[counter.key] = COUNT.pack(counter.value)
-            self._inflight.append(batch)
-            self.pressure.closed(batch)
-            self._writer.take(batch)
-        if not self.remote:
-            self._reader.refresh()
-        if courier.ready and not courier.paused:
-            self.wake()
-
-    def _answer(self, shard: Shard, done: Done, result: Any, error: BaseException | None) -> None:
-        """Tell when the newest transaction of the shard is durable, which may be now."""
-        batch = shard.batch
-        if batch is None:
-            done(result, error)
-        else:
-            batch.answers.append((done, result, error))
-
-    def _perform(self, shard: Shard, effects: Sequence[Callable[[], None]]) -> None:
-        for effect in effects:
-            try:
-                effect()
-            except Exception:  # noqa: BLE001 - a defect, after which what the service remembers can't be trusted
-                _log.exception("effect failed", shard=shard.key)
-                shard.memory.clear()
-
-    # --- after the commit
-
-    def _told(self, batches: Sequence[Batch], error: BaseException | None) -> None:
-        if not self.remote:
-            self._reader.refresh()
-        if error is None:
-            self._durable(batches)
-        elif isinstance(error, CommitRefusedError):
-            if batches[0].epoch == self._epoch:
-                self._refused(error)
-        else:
-            self._on_lost(error)
-            self._refused(error)
-        self.settled()
-
-    def _durable(self, batches: Sequence[Batch]) -> None:
-        for batch in batches:
-            batch.state = DURABLE
-            self._inflight.popleft()
-            self.pressure.done(batch)
-            number = batch.number
-            for shard, keys in batch.touched.items():
-                shard.overlay.acknowledge(keys, number)
-                if shard.batch is batch:
-                    shard.batch = None
-                    if len(shard.counters) > MAX_COUNTERS and not shard.fetching:
-                        shard.counters.clear()
-            if self.remote:
-                self._runner.cache.absorb(batch)
-        self.faults.hit("store.answer")
-        for batch in batches:
-            for effect in batch.effects:
-                try:
-                    effect()
-                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
-                    _log.exception("effect after commit failed")
-            for done, result, error in batch.answers:
-                try:
-                    done(result, error)
-                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
-                    _log.exception("answer failed")
-
-    def _refused(self, error: BaseException) -> None:
-        """Nothing that is not durable yet ever happened: answer who waits, and rebuild from the store."""
-        _log.error("commit refused", error=str(error), refusals=self.refusals)
-        self.refusals += 1
-        self._epoch += 1
-        lost = [*self._inflight, *([self.open_batch] if self.open_batch is not None else [])]
-        self._inflight.clear()
-        self.open_batch = None
-        for batch in lost:
-            batch.state = REFUSED
-            for shard in batch.touched:
-                shard.forget()
-        self.pressure.clear()
-        self.ids.distrust()
-        self._clock_saved = None
-        self.courier.pause()
-        self.timers.pause()
-        self.tasks.spawn("store recovery", self._recover())
-        refusal = ServiceUnavailableError(f"The store could not keep this request: {error}")
-        for batch in lost:
-            for done, _, __ in batch.answers:
-                try:
-                    done(None, refusal)
-                except Exception:  # noqa: BLE001 - one caller's defect is not the others'
-                    _log.exception("answer failed")
 
     async def _recover(self) -> None:
         await recover(self, first=False)

@@ -14,9 +14,10 @@ from tule.kernel.faults import FaultPoints
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
 from tule.store.backend import EmbeddedBackend, RemoteBackend
-from tule.store.engine import Engine, ServiceOf, Surroundings, end_process
+from tule.store.engine import Engine
 from tule.store.memory import MemoryBackend
 from tule.store.sqlite import SqliteBackend, database_in
+from tule.store.surroundings import ServiceOf, Surroundings, end_process
 from tule.store.transaction import ShardKey
 
 MEMORY = ":memory:"

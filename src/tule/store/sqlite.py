@@ -136,6 +136,18 @@ class SqliteBackend:
             raise self._failure(connection, error) from error
         self._checkpoint(connection)
 
+    def backup(self, label: str) -> str:
+        """A whole copy of the database beside it, durable when this returns; its path. On the loop's thread."""
+        path = f"{self._path}.{label}.backup"
+        copy = apsw.Connection(path)
+        try:
+            assert self._loop_connection is not None
+            with copy.backup("main", self._loop_connection, "main") as work:
+                work.step(-1)
+        finally:
+            copy.close()
+        return path
+
     def close_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()

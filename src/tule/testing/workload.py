@@ -20,8 +20,8 @@ from tule.kernel.randomness import RandomSource, SeededRandom, SystemRandom
 from tule.kernel.tasks import Supervisor
 from tule.store import Engine, open_store
 from tule.store.backend import EmbeddedBackend, RemoteBackend
-from tule.store.engine import end_process
 from tule.store.keys import pack, prefix_end
+from tule.store.surroundings import end_process
 from tule.store.transaction import ReadTxn, ShardKey, Target, Txn
 
 ACCOUNT: Final = "000000000000"
