@@ -259,7 +259,8 @@ class Tule:
         kept = "PostgreSQL" if settings.store else f"SQLite in {self.home.data}"
         store = ("memory", False) if settings.memory else (kept, True)
         urls = (self.sockets.url, self.sockets.functions_url)
-        return banner.status(settings, self.clock, urls, store, banner.sandbox(), list(self.services.started))
+        calls = (list(self.services.started), self.ongoing.waiting)
+        return banner.status(settings, self.clock, urls, store, banner.sandbox(), calls)
 
     def note(self) -> dict[str, Any]:
         """What the command line must know to find this Tule."""

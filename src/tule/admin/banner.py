@@ -18,9 +18,10 @@ def status(
     urls: tuple[str, str],
     store: tuple[str, bool],
     sandbox: str,
-    started: list[str],
+    calls: tuple[list[str], int],
 ) -> Status:
-    """The state of things: `urls` for everybody and for functions; `store` is what it is and whether it is durable."""
+    """The state of things: `urls` for everybody and for functions; `store` is what it is and whether it is durable;
+    `calls` are the services that were started and how many calls wait."""
     (url, functions_url), (description, durable) = urls, store
     clock_text = "paused" if clock.paused else "running"
     ahead_s = clock.offset_ms / 1000
@@ -39,7 +40,7 @@ def status(
     ]
     return Status(
         __version__, os.getpid(), url, functions_url, str(settings.home()), description, durable, sandbox, PERMISSIONS,
-        clock_text, settings.account, settings.region, started, lines,
+        clock_text, settings.account, settings.region, *calls, lines,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Status(msgspec.Struct, frozen=True):
     account: str
     region: str
     started_services: list[str]
+    waiting_calls: int
     lines: list[tuple[str, str]]
 
 

@@ -148,6 +148,8 @@ class Gateway:
         reply(response)
         subject = f"{request.method} {request.path}"
         self._traffic.finished(context, match.edge.name, started_ns, self._now_ns(), status, subject)
+        if context.usage:
+            self._traffic.used_by_read(context)
 
     # -- calls of AWS's API
 

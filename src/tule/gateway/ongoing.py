@@ -26,6 +26,11 @@ class Ongoing:
         task.add_done_callback(self._waits.discard)
         return task
 
+    @property
+    def waiting(self) -> int:
+        """How many calls only wait."""
+        return len(self._waits)
+
     def break_off(self) -> None:
         """End every wait: its caller is told to try again."""
         for task in list(self._waits):
@@ -54,7 +59,7 @@ class Ongoing:
         while calm < CALM_TURNS:
             if not any(number > after for number in self._under_way):
                 calm += 1
-                await asyncio.sleep(0)
+                await self._machine.sleep(0)
                 continue
             calm = 0
             left_s = until_s - self._machine.monotonic_s()

@@ -37,7 +37,7 @@ class Bound:
     codec: CompiledOperation
     run: Run
     reads: bool
-    """Its usage has no batch to be counted in."""
+    """Some of its usage may have no batch to be counted in."""
     subject: str = ""
     """The parameter that names what the call is about."""
 
@@ -53,7 +53,7 @@ def bind(
         return Bound(service, name, label, codec, _transact(operation, env), reads=False, subject=subject)
     if isinstance(operation, Read):
         return Bound(service, name, label, codec, _read(operation, env), reads=True, subject=subject)
-    return Bound(service, name, label, codec, _coordinate(label, operation, env, ongoing), reads=False, subject=subject)
+    return Bound(service, name, label, codec, _coordinate(label, operation, env, ongoing), reads=True, subject=subject)
 
 
 def _transact(operation: Transact, env: Environment) -> Run:

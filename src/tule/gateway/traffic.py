@@ -4,6 +4,7 @@ from bisect import bisect_left
 from typing import Any, Final
 
 from tule.kernel.context import RequestContext
+from tule.observe.metering import relaxed
 from tule.observe.spans import SpanRecorder
 
 BUCKETS_MS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000)
@@ -56,9 +57,9 @@ class Traffic:
 
     def used_by_read(self, context: RequestContext) -> None:
         """Keep what a read used; it has no batch of its own."""
-        usage = self.read_usage.setdefault((context.account, context.region), {})
-        for meter, units in context.usage.items():
-            usage[meter] = usage.get(meter, 0) + units
+        for meter, n in relaxed(context.usage):
+            usage = self.read_usage.setdefault((context.account, context.region), {})
+            usage[meter] = usage.get(meter, 0) + n
 
     def take_read_usage(self) -> dict[tuple[str, str], dict[str, int]]:
         """What reads used since the last time."""

@@ -6,6 +6,8 @@ from tule.kernel.context import RequestContext
 
 PREFIX: Final = "meter/"
 MINUTE_MS: Final = 60_000
+RELAXED: Final = "~"
+"""In front of a meter's name in a call's usage: counted in no batch."""
 
 
 class Reading(Protocol):
@@ -35,8 +37,27 @@ def meter(txn: Metered, name: str, n: int) -> None:
 
 def meter_read(txn: Reading, name: str, n: int) -> None:
     """Count units of a read, which has no batch to count them in: they are kept relaxed, and the bill says so."""
-    usage = txn.context.usage
-    usage[name] = usage.get(name, 0) + n
+    meter_call(txn.context, name, n)
+
+
+def meter_call(context: RequestContext, name: str, n: int) -> None:
+    """The same for a call that has no transaction at hand."""
+    usage, marked = context.usage, RELAXED + name
+    usage[marked] = usage.get(marked, 0) + n
+
+
+def relaxed(usage: dict[str, int]) -> list[tuple[str, int]]:
+    """What of a call's usage stands in no batch: (meter, units)."""
+    return [(name[1:], n) for name, n in usage.items() if name[0] == RELAXED]
+
+
+def units(usage: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    """Everything a call used, by meter."""
+    total: dict[str, int] = {}
+    for name, n in usage.items():
+        plain = name.removeprefix(RELAXED)
+        total[plain] = total.get(plain, 0) + n
+    return tuple(total.items())
 
 
 def split_counter(name: str) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ import structlog
 from tule.kernel.clocks import Handle, MachineClock
 from tule.kernel.context import RequestContext
 from tule.kernel.ports import Span
+from tule.observe.metering import units
 from tule.observe.tracefile import StoredSpan, TraceFile
 
 FLUSH_AFTER_S: Final = 0.25
@@ -134,7 +135,7 @@ def _stored(span: Span | Call, offset_us: int) -> StoredSpan:
         name = f"{name} {_short(subject)}"
     return StoredSpan(
         trace.root, trace.span, trace.parent, name, "api", start_ns // 1000 + offset_us, end_ns // 1000 + offset_us,
-        context.account, context.region, subject, status, context.request_id, tuple(context.usage.items()), (),
+        context.account, context.region, subject, status, context.request_id, units(context.usage), (),
     )  # fmt: skip
 
 

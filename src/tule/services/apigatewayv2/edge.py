@@ -11,6 +11,7 @@ import msgspec
 from tule.kernel.context import Principal, RequestContext
 from tule.kernel.errors import AwsError
 from tule.net.messages import HttpRequest, HttpResponse
+from tule.observe.metering import meter_call
 from tule.services.apigatewayv2 import cors, state
 from tule.services.apigatewayv2.answers import INTERNAL_ERROR, NOT_FOUND, TOO_LARGE, UNAVAILABLE, answer, gateway_error
 from tule.services.apigatewayv2.checks import function_arn
@@ -160,7 +161,7 @@ async def _respond(
         request, api.account, api.id, stage.name, target.key, path, match.variables, stage.variables, request_id,
         env.clock.now(), context.trace.header(),
     )  # fmt: skip
-    ctx.request.usage["apigateway.http_requests"] = 1
+    meter_call(ctx.request, "apigateway.http_requests", 1)
     payload = _encode(PAYLOADS[target.payload_version](call))
     response = await _invoke(env.aws_for(context), target, payload)
     response.headers.append(("apigw-requestid", request_id))
