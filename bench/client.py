@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import uvloop
 
@@ -42,8 +42,7 @@ class Lane(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of it
         self._send(0, b"")
 
     def data_received(self, data: bytes) -> None:

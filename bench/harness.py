@@ -53,6 +53,8 @@ class Row:
     def verdict(self) -> str:
         if self.errors:
             return f"{self.errors} errors"
+        if not self.runs:
+            return "nothing was answered"
         if self.asked is None:
             return "-"
         good = self.reached <= self.asked if self.at_most else self.reached >= self.asked

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from typing import cast
 
 import uvloop
 
@@ -18,8 +19,7 @@ class Responder(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of it
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
