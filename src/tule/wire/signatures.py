@@ -1,12 +1,14 @@
 """Who says they sent a request: SigV4's header or query parameters, read without judging them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
 from tule.net.messages import HttpRequest
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
+SIGNATURE_LENGTH: Final = 64
 
 
 @dataclass(slots=True)
@@ -43,17 +45,33 @@ def read_signature(request: HttpRequest) -> Signature | None:
 
 
 def _from_header(header: str) -> Signature | None:
+    # A client's header is the same for a day but for the signature at its end.
+    claims = _claims(header[:-SIGNATURE_LENGTH])
+    if claims is not None:
+        return Signature(*claims, header[-SIGNATURE_LENGTH:])
     algorithm, _, rest = header.partition(" ")
     if not algorithm.startswith("AWS4-"):
         if algorithm == "AWS":  # the second version of signatures, which S3's oldest clients send
             return Signature(rest.partition(":")[0], service="s3", algorithm="AWS")
         return None
+    return _read_fields(algorithm, rest)
+
+
+@lru_cache(maxsize=4096)
+def _claims(head: str) -> tuple[str, str, str, str, str] | None:
+    """Key, date, region, service and signed headers of a header up to its signature; None when it is unusual."""
+    if not head.startswith(ALGORITHM + " ") or not head.endswith("Signature="):
+        return None
+    found = _read_fields(ALGORITHM, head.removeprefix(ALGORITHM))
+    return found.access_key_id, found.date, found.region, found.service, found.signed_headers
+
+
+def _read_fields(algorithm: str, text: str) -> Signature:
     fields = {}
-    for part in rest.split(","):
+    for part in text.split(","):
         name, _, value = part.partition("=")
         fields[name.strip()] = value.strip()
-    scope = fields.get("Credential", "").split("/")
-    found = _scoped(scope, algorithm)
+    found = _scoped(fields.get("Credential", "").split("/"), algorithm)
     found.signed_headers = fields.get("SignedHeaders", "")
     found.signature = fields.get("Signature", "")
     return found

@@ -74,14 +74,16 @@ class Verifier:
 
         Raises AwsError as the route's service refuses.
         """
-        seed = None
-        if key is not None:
-            seed = self.verify(request, route, key, now_ms)
+        signing_key = self.verify(request, route, key, now_ms) if key is not None else None
         declared = request.headers.get("x-amz-content-sha256", "")
         if declared.startswith(_STREAMING):
+            seed = None
+            if signing_key is not None and (signature := route.signature) is not None:
+                timestamp = request.headers.get("x-amz-date", "")
+                seed = Seed(signing_key, timestamp, _scope(signature), signature.signature)
             open_chunked(request, declared, seed)
 
-    def verify(self, request: HttpRequest, route: Route, key: AccessKey, now_ms: int) -> Seed:
+    def verify(self, request: HttpRequest, route: Route, key: AccessKey, now_ms: int) -> SigningKey:
         """Raises AwsError unless `request` was signed with `key`, now, for this service."""
         signature = route.signature
         assert signature is not None
@@ -94,14 +96,13 @@ class Verifier:
         self._check_time(route, signature, timestamp, now_ms)
         self._check_token(request, route, signature, key, now_ms)
         signing_key = self._signing_key(key.secret, signature)
-        scope = f"{signature.date}/{signature.region}/{signature.service}/aws4_request"
         payload = self._payload_hash(request, route, signature)
-        head = f"{ALGORITHM}\n{timestamp}\n{scope}\n"
+        head = f"{ALGORITHM}\n{timestamp}\n{_scope(signature)}\n"
         for path in _canonical_paths(request.path, signature.service):
             canonical = _canonical_request(request, signature, path, payload)
             text = head + sha256(canonical.encode("latin-1", "replace")).hexdigest()
             if hmac.compare_digest(signing_key.sign(text.encode()), signature.signature):
-                return Seed(signing_key, timestamp, scope, signature.signature)
+                return signing_key
         raise refusal("mismatch", route.service, route.protocol)
 
     def _signing_key(self, secret: str, signature: Signature) -> SigningKey:
@@ -191,6 +192,10 @@ class _Hashed:
             raise
         self._hash.update(chunk)
         return chunk
+
+
+def _scope(signature: Signature) -> str:
+    return f"{signature.date}/{signature.region}/{signature.service}/aws4_request"
 
 
 def _canonical_request(request: HttpRequest, signature: Signature, path: str, payload: str) -> str:

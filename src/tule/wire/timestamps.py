@@ -29,16 +29,14 @@ def parse_timestamp(text: str) -> float:
 
 def iso8601(seconds: float) -> str:
     """2023-01-31T12:34:56Z, with milliseconds when there are any."""
-    milliseconds = round(seconds * 1000)
-    whole, rest = divmod(milliseconds, 1000)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+    text = iso8601_milliseconds(seconds)
+    return f"{text[:-5]}Z" if text.endswith(".000Z") else text
 
 
 def iso8601_milliseconds(seconds: float) -> str:
     """2023-01-31T12:34:56.000Z, as S3 writes it."""
-    whole, rest = divmod(round(seconds * 1000), 1000)
-    return f"{datetime.fromtimestamp(whole, UTC).strftime('%Y-%m-%dT%H:%M:%S')}.{rest:03d}Z"
+    moment = datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def rfc822(seconds: float) -> str:
