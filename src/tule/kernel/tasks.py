@@ -31,7 +31,10 @@ class Supervisor:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` once; a crash is logged and counted."""
-        return self._start(name, self._once(name, work))
+        task = self._start(name, self._once(name, work))
+        # A task that is cancelled before its first step never reaches `work`.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     async def close(self) -> None:
         """Cancel what runs and wait until it has ended."""
@@ -47,6 +50,8 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._closing:
+            task.cancel()
         return task
 
     async def _once(self, name: str, work: Awaitable[None]) -> None:
