@@ -153,7 +153,7 @@ def _node_modules(code: Path, home: Path, say: Callable[[str], None]) -> Path | 
         wanted = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError as error:
         raise Failure(f"{manifest} is no JSON: {error}.") from error
-    if not wanted.get("dependencies"):
+    if not set(wanted.get("dependencies") or ()) - {"esbuild"}:  # which SAM wants there, and Tule brings along
         return None
     lock = code / "package-lock.json"
     digest = sha256(manifest.read_bytes() + (lock.read_bytes() if lock.is_file() else b"")).hexdigest()[:16]

@@ -280,11 +280,17 @@ ENCRYPTION: Final = Setting(
 
 
 def put_encryption(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
-    """SSE-S3 is a statement about AWS's disks and is kept; KMS would be a promise that nothing here holds."""
+    """Encryption by a key of AWS's own is a statement about AWS's disks and is kept as a setting (the SAM CLI's bucket
+    asks for aws:kms); a key that the caller names would be a promise that nothing here holds."""
     for rule in request["ServerSideEncryptionConfiguration"].get("Rules") or ():
-        algorithm = (rule.get("ApplyServerSideEncryptionByDefault") or {}).get("SSEAlgorithm")
-        if algorithm not in (None, "AES256"):
+        asked = rule.get("ApplyServerSideEncryptionByDefault") or {}
+        algorithm = asked.get("SSEAlgorithm")
+        if algorithm not in (None, "AES256", "aws:kms"):
             raise OperationNotImplementedError("s3", "PutBucketEncryption", f"{algorithm} is not honoured; use AES256.")
+        if asked.get("KMSMasterKeyID"):
+            raise OperationNotImplementedError(
+                "s3", "PutBucketEncryption", "KMSMasterKeyID is not honoured; leave it out."
+            )
     return ENCRYPTION.put(txn, request)
 
 

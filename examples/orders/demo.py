@@ -1,0 +1,145 @@
+"""Shows Tule at work: starts it, deploys this application, places orders and tells what became of them.
+
+Needs nothing but Tule itself. What it starts, it stops, unless it is told to leave it running (--keep).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TULE = str(Path(sys.executable).with_name("tule"))
+GOOD = [("chair", 2), ("table", 1), ("lamp", 12)]
+POISON = ("ghost", -1)
+PATIENCE_S = 60
+LOOK_EVERY_S = 0.05
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave Tule running when the show is over")
+    parser.add_argument("--store", help="where Tule keeps its data, e.g. postgresql://…")
+    parser.add_argument("--port", default="4566", help="port of Tule; 0 takes a free one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tule-demo-") as home:
+        try:
+            show(home, options)
+        finally:
+            if not options.keep:
+                tule(home, "down", check=False)
+
+
+def show(home, options):
+    step("Starting Tule (durable, in a directory of its own)")
+    store = ["--store", options.store] if options.store else []
+    print(tule(home, "up", "--detach", "--port", options.port, *store))
+
+    step("Deploying examples/orders from its stock SAM template")
+    deployed = json.loads(tule(home, "deploy", str(HERE), "--json"))
+    api = deployed["apis"][0]["path_url"]
+    for name, value in deployed["outputs"].items():
+        print(f"  {name:<17} {value}")
+    print(f"  {'API':<17} {deployed['apis'][0]['url']}")
+
+    step("Placing orders through the HTTP API")
+    placed = [place(api, item, quantity) for item, quantity in GOOD]
+
+    step("Each travels: HTTP API -> function (Node) -> queue -> function (Python) -> table")
+    for order in placed:
+        kept = wait_for(lambda order=order: shown(api, order["id"]))
+        print(f"  {kept['id']}  {kept['quantity']:>3} x {kept['item']:<6} {kept['status']}")
+
+    step("Placing an order that nobody can fulfil")
+    poison = place(api, *POISON)
+    print("  The queue gives it three tries, 30 seconds apart. The clock is Tule's, so nobody waits for them:")
+    rejected = wait_for(lambda: dead(home, deployed["outputs"]["RejectedQueueUrl"]))
+    body = json.loads(rejected["Body"])
+    assert body["id"] == poison["id"], "the dead letter is the poison order"
+    print(f"  in the dead-letter queue: {rejected['Body']}")
+
+    step("The way of one order, with the price of each hop")
+    print(tule(home, "traces", check=False))
+    step("Every accepted event has a fate")
+    print(tule(home, "ledger", check=False))
+    if options.keep:
+        step("Go on")
+        print(f"  Tule goes on running. TULE_DIR={home} tule status, tule logs, tule traces, tule down")
+    else:
+        step("Go on")
+        print("  tule up             start Tule, keeping its data in ~/.tule")
+        print("  tule deploy examples/orders")
+        print("  tule --help         everything else")
+
+
+def step(text):
+    print(f"\n== {text}", flush=True)
+
+
+def tule(home, *arguments, check=True):
+    """Run a command of Tule and give what it printed."""
+    environment = {**os.environ, "TULE_DIR": home}
+    done = subprocess.run([TULE, *arguments], capture_output=True, text=True, env=environment)
+    if check and done.returncode != 0:
+        sys.exit(f"tule {' '.join(arguments)} failed:\n{done.stderr or done.stdout}")
+    return done.stdout.rstrip()
+
+
+def place(api, item, quantity):
+    data = json.dumps({"item": item, "quantity": quantity}).encode()
+    request = urllib.request.Request(f"{api}/orders", data, {"Content-Type": "application/json"}, method="POST")
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        order = json.load(answer)
+    print(f"  POST /orders  {quantity:>3} x {item:<6} -> {answer.status} {order['id']}")
+    return order
+
+
+def shown(api, order_id):
+    """The order as the API shows it, or None as long as it is not in the table."""
+    try:
+        with urllib.request.urlopen(f"{api}/orders/{order_id}", timeout=PATIENCE_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+def dead(home, queue_url):
+    """The first message of the dead-letter queue; while there is none, time moves on by 31 seconds."""
+    import boto3
+
+    keys = json.loads(tule(home, "env", "--json"))
+    queue = boto3.client(
+        "sqs",
+        endpoint_url=keys["AWS_ENDPOINT_URL"],
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        region_name=keys["AWS_REGION"],
+    )
+    found = queue.receive_message(QueueUrl=queue_url, WaitTimeSeconds=1).get("Messages")
+    if found:
+        return found[0]
+    tule(home, "clock", "advance", "31s")
+    return None
+
+
+def wait_for(look):
+    """What `look` gives, once it gives something."""
+    patience = threading.Event()
+    for _ in range(int(PATIENCE_S / LOOK_EVERY_S)):
+        found = look()
+        if found:
+            return found
+        patience.wait(LOOK_EVERY_S)
+    sys.exit("It did not happen within a minute; `tule logs` may say why.")
+
+
+if __name__ == "__main__":
+    main()
