@@ -4,7 +4,7 @@ from typing import NamedTuple, Self
 
 
 class Arn(NamedTuple):
-    """arn:partition:service:region:account:resource, the resource as AWS writes it (its own colons and slashes kept)."""
+    """arn:partition:service:region:account:resource; the resource keeps its own colons and slashes."""
 
     partition: str
     service: str

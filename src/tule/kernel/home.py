@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from tule.kernel.randomness import RandomSource
 
 DATA: Final = "data"
+SCRATCH: Final = "memory-"
 TOKEN_FILE: Final = "admin-token"  # noqa: S105 - the name of a file, not a token
 
 
@@ -26,7 +26,7 @@ class Home:
             _private_directory(path)
             for name in ("log", "run"):
                 _private_directory(path / name)
-            self.scratch = Path(tempfile.mkdtemp(prefix="memory-", dir=path)) if memory else path
+            self.scratch = _scratch(path) if memory else path
         except OSError as error:
             raise HomeError(
                 f"Tule's home {path} can't be used: {error.strerror or error}. "
@@ -87,6 +87,27 @@ class Home:
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
+
+
+def _scratch(path: Path) -> Path:
+    """A folder for what a Tule in memory still needs files for; those of processes that are gone go first."""
+    for left in path.glob(f"{SCRATCH}*"):
+        owner = left.name.removeprefix(SCRATCH)
+        if not owner.isdecimal() or int(owner) == os.getpid() or not _alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    made = path / f"{SCRATCH}{os.getpid()}"
+    made.mkdir(mode=0o700)
+    return made
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _private_directory(path: Path) -> None:

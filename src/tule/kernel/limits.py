@@ -4,7 +4,7 @@ Each line says where the number comes from: AWS's documentation or model, a meas
 """
 
 MAX_HEADER_BYTES = 64 * 1024
-"""All header lines of a request. AWS answers 431 well below; 64 KiB leaves room for presigned URLs with tokens (ours)."""
+"""All header lines of a request (ours; leaves room for presigned URLs with session tokens)."""
 
 MAX_BUFFERED_BODY_BYTES = 80 * 1024 * 1024
 """The largest body held in memory: Lambda's CreateFunction request, 70,167,211 bytes, fits (aws_errors: lambda)."""

@@ -31,7 +31,7 @@ def _as_uuid(raw: bytes) -> str:
 
 
 class SystemRandom:
-    """Randomness of the operating system, fetched in blocks because a call for sixteen bytes costs as much as one for 4 KiB."""
+    """Randomness of the operating system, fetched in blocks: sixteen bytes cost as much as 4 KiB."""
 
     __slots__ = ("_block", "_position")
 
