@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tule.kernel.clocks import Instant
-from tule.kernel.context import trace_from_header
+from tule.kernel.context import TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.kernel.ports import Span
+from tule.kernel.randomness import RandomSource
 from tule.observe.ledger import EXPIRED, record
 from tule.observe.metering import meter, meter_read
 from tule.services.declaration import Context
@@ -24,6 +25,7 @@ from tule.store.layers.queues_rows import Message, State
 from tule.store.transaction import ShardKey, Txn
 
 ALL: Final = "All"
+_OWN_HEADER: Final = len("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
 _SYSTEM_NAMES: Final = frozenset(
     (
         ALL,
@@ -247,7 +249,7 @@ def _note(ctx: Context, shard: ShardKey, answer: Answer) -> None:
             waited_ms = max(0, now - message.sent_at)
             env.ports.spans.record(
                 Span(
-                    trace_from_header(message.trace, env.random, wall_ms // 1000),
+                    _hop(message.trace, env.random, wall_ms // 1000),
                     name,
                     kind,
                     (wall_ms - waited_ms) * 1000,
@@ -258,3 +260,10 @@ def _note(ctx: Context, shard: ShardKey, answer: Answer) -> None:
                     notes=(("message", message.message_id),),
                 )
             )
+
+
+def _hop(header: str, random: RandomSource, epoch_s: int) -> TraceContext:
+    """The hop that a message's trace header starts; headers as Tule writes them are cut by place."""
+    if len(header) == _OWN_HEADER and header[40:48] == ";Parent=" and header[64:73] == ";Sampled=":
+        return TraceContext(header[5:40], random.token_hex(8), header[48:64], header[73] == "1")
+    return trace_from_header(header, random, epoch_s)
