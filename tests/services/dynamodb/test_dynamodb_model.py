@@ -174,7 +174,7 @@ class Tables(RuleBasedStateMachine):
             self.cloud("TransactWriteItems", TransactItems=actions)
         except AwsError as error:
             told = [reason["Code"] for reason in error.members["CancellationReasons"]]
-            assert told == ["None", "ConditionalCheckFailed"]  # noqa: PT017 - as above
+            assert told == ["None", "ConditionalCheckFailed"]
             assert key not in self.items
         else:
             assert key in self.items

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from tule.observe.metering import meter
 from tule.services.dynamodb.models import OpenTable
-from tule.services.dynamodb.state import open_tables
-from tule.store.transaction import ReadTxn, Txn
+from tule.store.transaction import Txn
 
 READ_UNIT_BYTES: Final = 4096
 WRITE_UNIT_BYTES: Final = 1024
@@ -25,22 +24,22 @@ def write_units(size: int) -> int:
     return -(-size // WRITE_UNIT_BYTES) or 1
 
 
-def bill_read(txn: ReadTxn, halves: int) -> None:
+def bill_read(table: OpenTable, halves: int) -> None:
     """Remember a read until the shard's next write bills it; what a crash loses of it was never durable."""
-    open_tables(txn).unbilled_halves += halves
+    table.unbilled.halves += halves
 
 
-def bill_write(txn: Txn, units: int) -> None:
+def bill_write(txn: Txn, table: OpenTable, units: int) -> None:
     """Count write units, and the reads since the last write."""
-    tables = open_tables(txn)
+    unbilled = table.unbilled
     if units:
         meter(txn, "dynamodb.write_units", units)
-    whole = tables.unbilled_halves // 2
+    whole = unbilled.halves // 2
     if whole:
         meter(txn, "dynamodb.read_units", whole)
 
         def billed() -> None:
-            tables.unbilled_halves -= whole * 2
+            unbilled.halves -= whole * 2
 
         txn.then(billed)
 

@@ -6,7 +6,7 @@ compiled from the model; the sentences are made for requests that fail.
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from tule.services.dynamodb.errors import ENVELOPE, ValidationError
@@ -67,19 +67,18 @@ class _Rules:
         shape = compiled("dynamodb", operation).model.input
         assert shape is not None
         predicates, structure = Predicates(required_only=False), Predicates(required_only=True)
-        self.required = tuple(shape.required)
+        self.required = frozenset(shape.required)
         self.checks: dict[str, Accepts] = {}
         for name, member in shape.members.items():
             if name in _WEIGHED:
                 continue
             check = (structure if name in _NESTED else predicates).of(member)
             if check is not None:
-                self.checks[name] = check
+                self.checks[name] = lru_cache(maxsize=256)(check) if member.type == "string" else check
 
     def accepts(self, request: Mapping[str, Any]) -> bool:
-        for name in self.required:
-            if name not in request:
-                return False
+        if not request.keys() >= self.required:
+            return False
         checks = self.checks
         for name, value in request.items():
             check = checks.get(name)

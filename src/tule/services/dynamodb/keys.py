@@ -21,7 +21,8 @@ def is_empty(value: Value, tag: str) -> bool:
 
 def checked_bytes(table: OpenTable, name: str, value: Value) -> bytes:
     """A primary key attribute's bytes; refuses empty and overlong ones. Its type has been checked."""
-    raw = key_bytes(value)
+    text = value.get("S")
+    raw = key_bytes(value) if text is None else text.encode()
     if not raw:
         raise ValidationError(
             f"{_EMPTY}The AttributeValue for a key attribute cannot contain an empty {_WORDS[table.types[name]]} "

@@ -13,7 +13,7 @@ from tule.kernel.arns import Arn
 from tule.kernel.clocks import Instant
 from tule.kernel.context import RequestContext
 from tule.services.dynamodb.errors import table_missing
-from tule.services.dynamodb.models import OpenTable, Table
+from tule.services.dynamodb.models import OpenTable, Table, Unbilled
 from tule.store.keys import pack, prefix_end, unpack
 from tule.store.layers.tables import erase
 from tule.store.transaction import ReadTxn, ShardKey, Txn
@@ -37,15 +37,14 @@ encode_item = msgspec.json.Encoder().encode
 class OpenTables:
     """Memory of the shard's owner; always rebuildable from the store."""
 
-    __slots__ = ("committed", "latest", "unbilled_halves")
+    __slots__ = ("committed", "latest", "unbilled")
 
-    def __init__(self, tables: dict[str, OpenTable]) -> None:
+    def __init__(self, tables: dict[str, OpenTable], unbilled: Unbilled) -> None:
         self.latest = tables
         """As transactions see them: batches that are not yet committed included."""
         self.committed = dict(tables)
         """As reads see them."""
-        self.unbilled_halves = 0
-        """Half read units since the last write: reads have no batch of their own to count in."""
+        self.unbilled = unbilled
 
 
 def shard_of(context: RequestContext, _request: Any) -> ShardKey:
@@ -54,8 +53,9 @@ def shard_of(context: RequestContext, _request: Any) -> ShardKey:
 
 def _load(txn: ReadTxn) -> OpenTables:
     pairs = txn.scan(_TABLES, prefix_end(_TABLES), _MOST_TABLES)
-    tables = (OpenTable(_decode(value)) for _, value in pairs)
-    return OpenTables({table.name: table for table in tables})
+    unbilled = Unbilled()
+    tables = (OpenTable(_decode(value), unbilled) for _, value in pairs)
+    return OpenTables({table.name: table for table in tables}, unbilled)
 
 
 def open_tables(txn: ReadTxn) -> OpenTables:
@@ -73,7 +73,8 @@ def table_name(given: str) -> str:
 
 def table_to_write(txn: Txn, given: str) -> OpenTable:
     """The table as the newest transaction left it."""
-    found = open_tables(txn).latest.get(given) or open_tables(txn).latest.get(table_name(given))
+    tables = open_tables(txn).latest
+    found = tables.get(given) or tables.get(table_name(given))
     if found is None:
         raise table_missing()
     return found
@@ -90,7 +91,8 @@ def table_to_read(txn: ReadTxn, given: str) -> OpenTable:
 
 def save_table(txn: Txn, table: Table) -> OpenTable:
     """Write a table's record, new or changed."""
-    tables, opened = open_tables(txn), OpenTable(table)
+    tables = open_tables(txn)
+    opened = OpenTable(table, tables.unbilled)
     txn.put(pack("table", table.name), _encode(table))
 
     def remember() -> None:

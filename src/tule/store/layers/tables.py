@@ -32,9 +32,8 @@ _SPREAD: Final = 2654435761
 """Knuth's multiplier: CRC-32 alone keeps similar keys close in its upper bits."""
 
 
-class Pair(NamedTuple):
-    key: bytes
-    row: bytes
+Pair = tuple[bytes, bytes]
+"""A row's key and the row."""
 
 
 class Rows:
@@ -144,12 +143,16 @@ def page(txn: ReadTxn, start: bytes, end: bytes, *, most_rows: int, most_bytes: 
     wanted = min(FIRST_ROWS, most_rows)
     while start < end:
         chunk = txn.scan(start, end, wanted, reverse=reverse)
-        for key, stored in chunk:
-            size = int.from_bytes(stored[:HEAD_BYTES], "big")
-            if found and total + size > most_bytes:
-                return Page(found, True, total)
-            total += size
-            found.append(Pair(key, stored))
+        sizes = [int.from_bytes(stored[:HEAD_BYTES], "big") for _, stored in chunk]
+        if total + sum(sizes) > most_bytes:
+            for pair, size in zip(chunk, sizes, strict=True):
+                if found and total + size > most_bytes:
+                    return Page(found, True, total)
+                total += size
+                found.append(pair)
+        else:
+            total += sum(sizes)
+            found += chunk
         if len(found) >= most_rows:
             return Page(found, True, total)
         if len(chunk) < wanted:

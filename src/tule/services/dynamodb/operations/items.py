@@ -6,7 +6,7 @@ from tule.languages.dynamodb.conditions import Program
 from tule.languages.dynamodb.projection import Projection, project
 from tule.languages.dynamodb.refusals import Refusal
 from tule.languages.dynamodb.updates import Update
-from tule.languages.dynamodb.values import MAX_ITEM_BYTES, Item, weigh_item
+from tule.languages.dynamodb.values import MAX_ITEM_BYTES, Item, Value, weigh_item
 from tule.services.dynamodb.answers import raw, write_answer
 from tule.services.dynamodb.capacity import bill_read, bill_write, consumed, read_halves
 from tule.services.dynamodb.errors import ConditionalCheckFailedError, ValidationError, current, enveloped, refusing
@@ -15,15 +15,23 @@ from tule.services.dynamodb.legacy import attributes_to_get, expected, replace_u
 from tule.services.dynamodb.models import OpenTable
 from tule.services.dynamodb.parameters import Placeholders, read_placeholders, refuse_mixture
 from tule.services.dynamodb.paths import check_nested, check_update
-from tule.services.dynamodb.state import encode_item, table_to_read, table_to_write
+from tule.services.dynamodb.state import decode_item, encode_item, table_to_read, table_to_write
 from tule.services.dynamodb.writing import Cost, Stored, stored_at, write_item
+from tule.store.layers.tables import body_of, size_of
 from tule.store.transaction import ReadTxn, Txn
 
 Request = dict[str, Any]
+Given = tuple[dict[str, str] | None, dict[str, Value] | None]
 
 _CONDITION: Final = ("ConditionExpression",)
 _UPDATE: Final = ("UpdateExpression", "ConditionExpression")
 _PROJECTION: Final = ("ProjectionExpression",)
+_CONDITIONAL: Final = frozenset(
+    {"ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues", "Expected", "ConditionalOperator"}
+)
+"""Members without which a write has no condition."""
+_PROJECTED: Final = frozenset({"ProjectionExpression", "ExpressionAttributeNames", "AttributesToGet"})
+_NONE: Final = Placeholders(None, None)
 TOO_LARGE: Final = "Item size has exceeded the maximum allowed size"
 UPDATE_TOO_LARGE: Final = "Item size to update has exceeded the maximum allowed size"
 
@@ -52,50 +60,56 @@ def weigh_put(item: Item) -> int:
     return size
 
 
-@refusing(enveloped)
-def put_item(txn: Txn, request: Request) -> Request:
+def _condition_parameters(request: Request) -> Given:
     refuse_mixture(request, ("Expected", "ConditionalOperator"), _CONDITION)
-    given = read_placeholders(request, _CONDITION)
-    item: Item = request["Item"]
-    size = weigh_put(item)
+    return read_placeholders(request, _CONDITION)
+
+
+def _condition(request: Request, given: Given) -> tuple[Program | None, Placeholders]:
+    """The condition of a write and its values, from an expression or from Expected."""
     legacy = expected(request)
     _only_old(request)
     placeholders = Placeholders(*given)
     condition = placeholders.condition("ConditionExpression", request.get("ConditionExpression"))
     placeholders.refuse_unused()
-    if legacy is not None:
-        condition, placeholders = legacy
+    return (condition, placeholders) if legacy is None else legacy
+
+
+@refusing(enveloped)
+def put_item(txn: Txn, request: Request) -> Request:
+    item: Item = request["Item"]
+    if _CONDITIONAL.isdisjoint(request):
+        size = weigh_put(item)
+        _only_old(request)
+        condition, placeholders = None, _NONE
+    else:
+        given = _condition_parameters(request)
+        size = weigh_put(item)
+        condition, placeholders = _condition(request, given)
     table = table_to_write(txn, request["TableName"])
     key = row_of_item(table, item)
     check_nested(table, condition)
     old = stored_at(txn, key)
     meets(request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, item, size)
-    bill_write(txn, cost.total)
+    bill_write(txn, table, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
     return write_answer(request, table, cost, item, attributes)
 
 
 @refusing(enveloped)
 def delete_item(txn: Txn, request: Request) -> Request:
-    refuse_mixture(request, ("Expected", "ConditionalOperator"), _CONDITION)
-    given = read_placeholders(request, _CONDITION)
+    given = _condition_parameters(request)
     item: Item = request["Key"]
     weigh_item(item)
-    legacy = expected(request)
-    _only_old(request)
-    placeholders = Placeholders(*given)
-    condition = placeholders.condition("ConditionExpression", request.get("ConditionExpression"))
-    placeholders.refuse_unused()
-    if legacy is not None:
-        condition, placeholders = legacy
+    condition, placeholders = _condition(request, given)
     table = table_to_write(txn, request["TableName"])
     key = row_of_key(table, item)
     check_nested(table, condition)
     old = stored_at(txn, key)
     meets(request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, None) if old is not None else Cost(1, {})
-    bill_write(txn, cost.total)
+    bill_write(txn, table, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
     return write_answer(request, table, cost, item, attributes)
 
@@ -125,7 +139,7 @@ def update_item(txn: Txn, request: Request) -> Request:
     change = Change(request, update, placeholders, old)
     change.apply(table)
     cost = change.write(txn, table, key)
-    bill_write(txn, cost.total)
+    bill_write(txn, table, cost.total)
     return write_answer(request, table, cost, request["Key"], change.attributes())
 
 
@@ -184,25 +198,36 @@ class Change:
         return project(self.update.paths).of(shown) or None
 
 
-@refusing(current)
-def get_item(txn: ReadTxn, request: Request) -> Request:
+def _read_projection(request: Request) -> Projection | None:
     refuse_mixture(request, ("AttributesToGet",), _PROJECTION)
     names, _ = read_placeholders(request, _PROJECTION)
     weigh_item(request["Key"])
-    projection: Projection | None = attributes_to_get(request)
+    projection = attributes_to_get(request)
     if "ProjectionExpression" in request:
         placeholders = Placeholders(names, None)
         projection = placeholders.projection(request["ProjectionExpression"])
         placeholders.refuse_unused()
+    return projection
+
+
+@refusing(current)
+def get_item(txn: ReadTxn, request: Request) -> Request:
+    projection: Projection | None = None
+    if _PROJECTED.isdisjoint(request):
+        weigh_item(request["Key"])
+    else:
+        projection = _read_projection(request)
     table = table_to_read(txn, request["TableName"])
     key = row_of_key(table, request["Key"])
     check_nested(table, projection)
-    stored = stored_at(txn, key)
-    halves = read_halves(stored.size if stored is not None else 0, consistent=bool(request.get("ConsistentRead")))
-    bill_read(txn, halves)
+    row = txn.get(key)
+    size = 0 if row is None else size_of(row)
+    halves = read_halves(size, consistent=bool(request.get("ConsistentRead")))
+    bill_read(table, halves)
     answer: Request = {}
-    if stored is not None:
-        answer["Item"] = raw(stored.body) if projection is None else projection.of(stored.item())
+    if row is not None:
+        body = body_of(row)
+        answer["Item"] = raw(body) if projection is None else projection.of(decode_item(body))
     if "ReturnConsumedCapacity" in request:
         capacity = consumed(request["ReturnConsumedCapacity"], table, halves / 2)
         if capacity is not None:
