@@ -35,6 +35,16 @@ def _apply(model, changes):
                 del model[key]
 
 
+def _write(txn, changes):
+    for kind, first, second in changes:
+        if kind == "put":
+            txn.put(first, second)
+        elif kind == "delete":
+            txn.delete(first)
+        else:
+            txn.delete_range(first, second)
+
+
 def _check(txn, model):
     rows = sorted(model.items())
     assert txn.scan(b"", OWN_KEYS, 100) == rows
@@ -64,13 +74,7 @@ async def _play(store, transactions):
 
         def work(txn, _, changes=changes, before=before, after=after, refused=refused):
             _check(txn, before)
-            for kind, first, second in changes:
-                if kind == "put":
-                    txn.put(first, second)
-                elif kind == "delete":
-                    txn.delete(first)
-                else:
-                    txn.delete_range(first, second)
+            _write(txn, changes)
             if refused:
                 raise _Stop
             _check(txn, after)

@@ -122,7 +122,7 @@ def test_a_letter_whose_end_was_not_noted_is_not_taken_twice(mail):
 def test_messages_can_cause_messages(mail):
     def forward(txn, message):
         if message:
-            txn.send(Target(shard("hop%d" % len(message)), "forward"), message[1:])
+            txn.send(Target(shard(f"hop{len(message)}"), "forward"), message[1:])
         txn.send(Target(SINK, "append"), message)
 
     mail.handlers.receivers["forward"] = forward

@@ -14,7 +14,8 @@ from tule.store.backend import Pair
 from tule.store.records import DueRecord, decode_due, encode
 from tule.store.shard import Shard
 from tule.store.space import DUE, NUMBER
-from tule.store.transaction import ShardKey
+from tule.store.sweeping import OWN_TIMERS
+from tule.store.transaction import ShardKey, Txn
 
 if TYPE_CHECKING:
     from tule.store.engine import Engine
@@ -216,8 +217,7 @@ class Timers:
             txn.dues = {DUE + key: None}
             return
         txn.cancel_due(record.timer, record.key)
-        handlers = self._engine.service_of(record.shard.service)
-        timer = handlers.timers.get(record.timer) if handlers is not None else None
+        timer = OWN_TIMERS.get(record.timer) or self._declared(record)
         try:
             if timer is None:
                 raise AwsError(f"{record.shard.service} has no timer {record.timer}")  # noqa: TRY301 - one way to drop
@@ -228,6 +228,10 @@ class Timers:
         except Exception:  # noqa: BLE001 - a service's defect must not stop time
             _log.exception("timer failed", service=record.shard.service, timer=record.timer, attempts=record.attempts)
             self._again(txn, record, record.attempts + 1)
+
+    def _declared(self, record: DueRecord) -> Callable[[Txn, bytes, bytes], None] | None:
+        handlers = self._engine.service_of(record.shard.service)
+        return handlers.timers.get(record.timer) if handlers is not None else None
 
     def _again(self, txn: "Transaction", record: DueRecord, attempts: int) -> None:
         txn.abandon()

@@ -78,7 +78,7 @@ class Engine(Appending):
         self.closing = True
         self.timers.disarm()
         self._turn()
-        while self._inflight:
+        while self.open_batch is not None or self._inflight or (self.remote and self._runner.busy):
             await self._change()
         await self._writer.close()
         closed = self.backend.close()
