@@ -3,6 +3,10 @@
 `python -m tule.app '{"memory": true}'` runs Tule until SIGTERM or SIGINT; `tule up` becomes this process.
 """
 
+import tule.kernel.lean  # noqa: F401 - before whatever imports structlog
+
+# isort: split
+
 import asyncio
 import contextlib
 import json
