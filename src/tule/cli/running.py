@@ -99,10 +99,10 @@ def find(directory: str | None, port: int | None) -> Running:
     """The Tule that is meant. Raises `Failure` when there is none, or more than one to choose from."""
     home = home_of(directory)
     found = notes(home)
-    if port is not None:
+    if port:  # 0 was asked for to take any
         found = [note for note in found if note["port"] == port]
     if not found:
-        raise not_running(f"nothing runs from {home}" + (f" on port {port}" if port is not None else ""))
+        raise not_running(f"nothing runs from {home}" + (f" on port {port}" if port else ""))
     if len(found) > 1:
         ports = ", ".join(str(note["port"]) for note in found)
         raise Failure(f"Several Tules run from {home}, on ports {ports}.", "Choose one with --port.", 2)
