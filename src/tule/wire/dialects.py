@@ -162,6 +162,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "dynamodb": Dialect(error_namespace="com.amazonaws.dynamodb.v20120810#", **_DYNAMODB_RULES),
     "dynamodbstreams": Dialect(error_namespace="com.amazonaws.dynamodb.v20120810#", **_DYNAMODB_RULES),
     "s3": Dialect(validates="types", trimmed_errors=True),
+    "logs": Dialect(validation_code="InvalidParameterException"),
     "lambda": Dialect(list_members_not_null=True),
     "cloudformation": Dialect(validation_code="ValidationError"),
     "iam": Dialect(validation_code="ValidationError"),

@@ -19,29 +19,49 @@ MOST_TOLD: Final = 10
 _SCALARS_WITH_LENGTH: Final = frozenset({"string", "blob"})
 _NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
 _JAVA_CLASSES: Final = {
-    r"\p{Alnum}": "a-zA-Z0-9", r"\p{Alpha}": "a-zA-Z", r"\p{Digit}": "0-9", r"\p{Lower}": "a-z", r"\p{Upper}": "A-Z",
-    r"\p{Punct}": r"!-/:-@\[-`{-~", r"\p{ASCII}": r"\x00-\x7f", r"\p{Graph}": "!-~", r"\p{Print}": " -~",
-    r"\p{L}": r"^\W\d_", r"\p{IsAlphabetic}": r"^\W\d_",
-}  # fmt: skip
+    "Alnum": "a-zA-Z0-9",
+    "Alpha": "a-zA-Z",
+    "ASCII": r"\x00-\x7f",
+    "Digit": "0-9",
+    "Graph": "!-~",
+    "Lower": "a-z",
+    "Print": " -~",
+    "Punct": r"!-/:-@\[-`{-~",
+    "Upper": "A-Z",
+}
+_JAVA_CLASS: Final = re.compile(r"\\(?:[pP]\{(?P<name>\w+)\}|.)|[\[\]]", re.DOTALL)
 
 
 @cache
 def matcher(pattern: str) -> Accepts:
     """Whether a whole text matches a Java pattern; one that Python has no equal for accepts everything."""
-    translated = pattern
-    for java, python in _JAVA_CLASSES.items():
-        if java in translated:
-            if python.startswith("^"):
-                return _accept_all  # a class of letters of all scripts can't stand inside another class here
-            inside = translated.replace("[" + java + "]", "[" + python + "]")
-            translated = inside.replace(java, python if inside == translated else "[" + python + "]")
-    if r"\p{" in translated or r"\P{" in translated:
+    translated = _translated(pattern)
+    if translated is None:
         return _accept_all
     try:
         compiled = re.compile(translated, re.ASCII)
     except re.error:
         return _accept_all
     return lambda text: compiled.fullmatch(text) is not None
+
+
+def _translated(pattern: str) -> str | None:
+    """The pattern with Java's named classes of letters spelled out; None for those of all scripts (\\p{L})."""
+    depth, parts, at = 0, [], 0
+    for found in _JAVA_CLASS.finditer(pattern):
+        name = found["name"]
+        if found[0] == "[":
+            depth += 1
+        elif found[0] == "]":
+            depth = max(depth - 1, 0)
+        if name is None:
+            continue
+        if name not in _JAVA_CLASSES or found[0][1] == "P":
+            return None
+        letters = _JAVA_CLASSES[name]
+        parts.append(pattern[at : found.start()] + (letters if depth else f"[{letters}]"))
+        at = found.end()
+    return "".join(parts) + pattern[at:]
 
 
 def _accept_all(_: Any) -> bool:
@@ -187,24 +207,30 @@ class Sentences:
             for number, part in enumerate(value, 1):
                 yield from self.of(element, part, f"{path}.{number}.member")
         elif any(next(_broken(element, part), None) for part in value):
-            rules = [*_rules(element), *(["Member must not be null"] if self._dialect.list_members_not_null else [])]
+            rules = self._rules(element)
             yield _sentence(shape, value, path, f"Member must satisfy constraint: [{', '.join(rules)}]")
+
+    def _rules(self, shape: Shape) -> list[str]:
+        """All constraints of what a list or map holds; AWS prints them together."""
+        rules = [text for text, _ in _rule_texts(shape)]
+        return [*rules, "Member must not be null"] if self._dialect.list_members_not_null else rules
 
     def _map(self, shape: Shape, value: Mapping[str, Any], path: str) -> Iterator[str]:
         if any(next(_broken(shape.key, key), None) for key in value):
-            rule = f"Map keys must satisfy constraint: [{', '.join(_rules(shape.key))}]"
+            rule = f"Map keys must satisfy constraint: [{', '.join(self._rules(shape.key))}]"
             yield _sentence(shape, value, path, rule)
         held = shape.value
         if held.type in ("structure", "list", "map"):
             for key, part in value.items():
                 yield from self.of(held, part, f"{path}.{key}.member")
         elif any(next(_broken(held, part), None) for part in value.values()):
-            rule = f"Map value must satisfy constraint: [{', '.join(_rules(held))}]"
+            rule = f"Map value must satisfy constraint: [{', '.join(self._rules(held))}]"
             yield _sentence(shape, value, path, rule)
 
 
 def _sentence(shape: Shape, value: Any, path: str, rule: str) -> str:
-    return f"Value '{printed(shape, value)}' at '{path}' failed to satisfy constraint: {rule}"
+    told = "" if shape.flag("sensitive") else f" '{printed(shape, value)}'"
+    return f"Value{told} at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _rule_texts(shape: Shape) -> Iterator[tuple[str, Accepts]]:
@@ -223,10 +249,6 @@ def _rule_texts(shape: Shape) -> Iterator[tuple[str, Accepts]]:
         if "enum" in shape.traits:
             values = shape.traits["enum"]
             yield f"Member must satisfy enum value set: [{', '.join(values)}]", frozenset(values).__contains__
-
-
-def _rules(shape: Shape) -> list[str]:
-    return [text for text, _ in _rule_texts(shape)]
 
 
 def _broken(shape: Shape, value: Any) -> Iterator[str]:
