@@ -1,0 +1,105 @@
+"""Finding a Python handler, calling it, and telling of failures, all in AWS's words."""
+
+import datetime
+import decimal
+import importlib
+import importlib.util
+import json
+import logging
+import sys
+import time
+import traceback
+
+
+class Fault(Exception):
+    """A failure that has an error type of the runtime's own."""
+
+    def __init__(self, kind, message, stack=()):
+        super().__init__(message)
+        self.kind = kind
+        self.stack = list(stack)
+
+
+def load_handler(handler, root):
+    """The function that "module.name" or "folder/module.name" stands for. Raises `Fault` and what the module raises."""
+    module_name, dot, name = handler.rpartition(".")
+    if not dot:
+        raise Fault("Runtime.MalformedHandlerName", f"Bad handler '{handler}': not enough values to unpack (expected 2, got 1)")
+    dotted = module_name.replace("/", ".")
+    if dotted.split(".")[0] in sys.builtin_module_names:
+        raise Fault("Runtime.ImportModuleError", f"Cannot use built-in module {module_name} as a handler module")
+    try:
+        module = importlib.import_module(dotted)
+    except ImportError as error:
+        raise Fault("Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}") from None
+    except SyntaxError as error:
+        where = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
+        raise Fault("Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", [where]) from None
+    found = getattr(module, name, None)
+    if found is None:
+        raise Fault("Runtime.HandlerNotFound", f"Handler '{name}' missing on module '{module_name}'")
+    return found
+
+
+def encode_default(value):
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def to_json(value):
+    """The response as AWS's runtime writes it."""
+    try:
+        return json.dumps(value, default=encode_default, ensure_ascii=False, allow_nan=True).encode("utf-8", "surrogatepass")
+    except Exception as error:
+        raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
+
+
+def describe(error, request_id):
+    """AWS's JSON for an exception, and the text that goes to the log."""
+    if isinstance(error, Fault):
+        kind, message, stack = error.kind, str(error), error.stack
+    else:
+        kind, message = type(error).__name__, str(error)
+        stack = traceback.format_list(_of_user(error.__traceback__))
+    told = {"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}
+    first = f"[ERROR] {kind}: {message}" if message else f"[ERROR] {kind}"
+    log = first + "\nTraceback (most recent call last):\n" + "".join(stack)
+    return told, log.rstrip("\n")
+
+
+def _of_user(trace):
+    """The frames of the function's own code: those below the bootstrap and the import machinery."""
+    frames = traceback.extract_tb(trace)
+    first = 0
+    for index, frame in enumerate(frames):
+        if frame.filename.startswith("<frozen importlib") or "/tule/runtime/bootstrap/" in frame.filename:
+            first = index + 1
+        elif frame.filename.endswith("/importlib/__init__.py") and index == first:
+            first = index + 1
+    return frames[first:] if first < len(frames) else frames
+
+
+class RequestLog(logging.Handler):
+    """The root handler that AWS's runtime installs: one record, one log event."""
+
+    def __init__(self, emit):
+        super().__init__()
+        self._emit = emit
+        self.request_id = ""
+        self.setFormatter(
+            logging.Formatter("[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S")
+        )
+        self.formatter.converter = time.gmtime
+
+    def emit(self, record):
+        record.aws_request_id = self.request_id
+        try:
+            self._emit(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def quiet_clock():
+    """Import now what `logging` would import with the first record."""
+    return datetime.datetime

@@ -1,0 +1,195 @@
+"""A Python execution environment: a fork of the zygote that waits for its function, becomes it, and serves it."""
+
+import io
+import json
+import logging
+import os
+import random
+import resource
+import socket
+import sys
+import time
+
+PACKAGES = "/tule/packages"
+CGROUP = "/tule/cgroup"
+TASK = "/var/task"
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
+
+NPROC_MAX = 1024
+"""AWS: processes and threads of an execution environment."""
+NOFILE_MAX = 1024
+"""AWS: file descriptors."""
+
+
+def prepare(zygote, shape, output):
+    """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
+    confinement = zygote.confinement
+    os.setsid()
+    os.nice(19 - os.nice(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if shape["tree"]:
+        confinement.unshare(confinement.CLONE_NEWNS)
+        flags = confinement.MS_NOSUID | confinement.MS_NODEV
+        confinement.mount("tmp", "/tmp", "tmpfs", flags, "mode=1777,size=512m")
+        join_group(shape)
+    else:
+        os.makedirs(shape["scratch"], 0o700, exist_ok=True)
+
+
+def join_group(shape):
+    """Into the memory group that was made for this instance, if there are any."""
+    if shape["cgroup"]:
+        with open(f"{CGROUP}/{shape['id']}/cgroup.procs", "w") as file:
+            file.write("0")
+
+
+def memory_limit(shape, memory_mb):
+    if shape["cgroup"]:
+        with open(f"{CGROUP}/{shape['id']}/{shape['cgroup']}", "w") as file:
+            file.write(str(memory_mb * 1024 * 1024))
+
+
+def settle(zygote, shape, claim):
+    """Put the function's code and limits in place; afterwards nothing of other functions can be reached."""
+    confinement = zygote.confinement
+    if not shape["tree"]:
+        return claim["code"]
+    memory_limit(shape, claim["memory_mb"])
+    if claim["ephemeral_mb"] != 512:
+        flags = confinement.MS_REMOUNT | confinement.MS_NOSUID | confinement.MS_NODEV
+        confinement.mount("tmp", "/tmp", "tmpfs", flags, f"mode=1777,size={claim['ephemeral_mb']}m")
+    confinement.bind(f"{PACKAGES}/{os.path.basename(claim['code'])}", TASK)
+    confinement.unmount("/tule")
+    return TASK
+
+
+def confine(zygote, shape, ephemeral_mb, code):
+    """Give up what settling needed. The last step before code of strangers runs."""
+    confinement = zygote.confinement
+    confinement.limit(NPROC_MAX if shape["uid"] else NPROC_MAX * 16, NOFILE_MAX, ephemeral_mb * 1024 * 1024)
+    if shape["landlock"]:
+        if shape["tree"]:
+            confinement.landlock(["/"], ["/tmp", *DEVICES])
+        else:
+            readable = [*shape["readable"], *([code] if code else [])]
+            confinement.landlock(readable, [shape["scratch"], *DEVICES])
+    confinement.become(shape["uid"])
+    confinement.die_with_parent(shape["parent"])  # again: a change of user clears it
+
+
+def run(zygote, shape, control, output):
+    """The whole life of a forked instance. Never returns."""
+    confinement = zygote.confinement
+    channel = zygote.channel.Channel(socket.socket(fileno=control))
+    prepare(zygote, shape, output)
+    confinement.close_others({control, 0, 1, 2})
+    confinement.reset_signals()
+    kind, body = channel.receive()
+    started = time.monotonic()
+    claim, _ = zygote.channel.split(body)
+    code = settle(zygote, shape, claim)
+    confine(zygote, shape, claim["ephemeral_mb"], code)
+    environment(shape, claim, code)
+    sys.path[:0] = [code, "/opt/python"] if shape["tree"] else [code]
+    if shape["sdk"] and shape["sdk"] not in sys.path:
+        sys.path.append(shape["sdk"])
+    sys.argv[:] = [""]
+    os.chdir(code)
+    random.seed()
+    serve(zygote, channel, claim, code, started)
+
+
+def environment(shape, claim, code):
+    """The function's own environment in place of the zygote's, of which nothing is left."""
+    os.environ.clear()
+    os.environ.update(claim["environment"])
+    os.environ["LAMBDA_TASK_ROOT"] = code
+    os.environ["LAMBDA_RUNTIME_DIR"] = "/var/runtime" if shape["tree"] else shape["sdk"] or code
+    os.environ.setdefault("PYTHONPATH", os.environ["LAMBDA_RUNTIME_DIR"])
+    if not shape["tree"]:
+        os.environ.setdefault("TMPDIR", shape["scratch"])
+    time.tzset()
+
+
+def serve(zygote, channel, claim, code, started):
+    """Import the handler, then answer one request after the other until Tule hangs up."""
+    handling = zygote.handling
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
+
+    def log(text):
+        flush()
+        channel.send(zygote.channel.LOG, {"text": text})
+
+    requests = handling.RequestLog(log)
+    logging.getLogger().addHandler(requests)
+    fault = function = None
+    try:
+        function = handling.load_handler(claim["handler"], code)
+    except handling.Fault as error:
+        fault = error
+    except Exception as error:
+        told, text = handling.describe(error, "")
+        log(text)
+        channel.send(zygote.channel.READY, {"ms": _since(started), "error": told})
+        flush()
+        os._exit(1)
+    except SystemExit as error:
+        flush()
+        os._exit(_code(error))
+    flush()
+    channel.send(zygote.channel.READY, {"ms": _since(started), "error": None})
+    while True:
+        kind, body = channel.receive()
+        head, payload = zygote.channel.split(body)
+        requests.request_id = head["request_id"]
+        _one(zygote, channel, claim, head, payload, function, fault, log)
+
+
+def _one(zygote, channel, claim, head, payload, function, fault, log):
+    handling = zygote.handling
+    os.environ["_X_AMZN_TRACE_ID"] = head["trace"]
+    error = ""
+    started = time.monotonic()
+    try:
+        if fault is not None:
+            raise fault
+        try:
+            event = json.loads(payload)
+        except ValueError as problem:
+            raise handling.Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {problem}") from None
+        answer = handling.to_json(function(event, zygote.context.LambdaContext(claim, head)))
+    except SystemExit as problem:
+        flush()
+        os._exit(_code(problem))
+    except Exception as problem:
+        told, text = handling.describe(problem, head["request_id"])
+        log(text)
+        error = told["errorType"]
+        answer = json.dumps(told).encode()
+    ms = _since(started)
+    flush()
+    memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    channel.send(zygote.channel.DONE, {"error": error, "ms": ms, "memory_kb": memory_kb}, answer)
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def _since(started):
+    return (time.monotonic() - started) * 1000
+
+
+def _code(error):
+    """The exit code that a SystemExit asks for."""
+    if error.code is None:
+        return 0
+    return error.code & 255 if isinstance(error.code, int) else 1

@@ -1,0 +1,186 @@
+"""A process that holds an interpreter and the bootstrap, and becomes instances by forking.
+
+Run as `python -I -S zygote.py SETTINGS`, by any Python from 3.10 on. It holds nothing that could shadow a package's own
+modules: what it needs of ours is loaded under no importable name.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import types
+
+MESSAGE_MAX = 256 * 1024
+FDS_MAX = 4
+
+
+def load(name):
+    """A sibling file as a module that no `import` finds."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    module = types.ModuleType(f"tule {name}")
+    module.__file__ = path
+    with open(path, encoding="utf-8") as file:
+        exec(compile(file.read(), path, "exec"), module.__dict__)
+    return module
+
+
+class Zygote:
+    """Serves the runner: parks instances, starts programs, ends them, says when they ended."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.confinement = load("confinement")
+        self.channel = load("channel")
+        self.context = load("context")
+        self.handling = load("handling")
+        self.instance = load("instance")
+        self._sock = socket.socket(fileno=settings["fd"])
+        self._pids = {}
+        self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def preload(self):
+        """Modules of the SDK that take long, for packages that bring none of their own."""
+        if self.settings["sdk"] and self.settings["preload"]:
+            sys.path.append(self.settings["sdk"])
+            for name in self.settings["preload"]:
+                try:
+                    __import__(name)
+                except ImportError:
+                    break
+
+    def run(self):
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()
+        self.say({"ready": os.getpid()})
+        while True:
+            ready, _, _ = select.select([self._sock, self._wakeup], [], [])
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+            if self._sock in ready:
+                self._obey()
+            self._reap()
+
+    def say(self, message, fds=()):
+        try:
+            self._sock.send(json.dumps(message).encode())
+        except OSError:
+            os._exit(0)
+
+    def _obey(self):
+        data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        if not data:
+            os._exit(0)
+        message = json.loads(data)
+        try:
+            getattr(self, "_do_" + message["do"])(message, fds)
+        except Exception as error:
+            self.say({"failed": message.get("id", ""), "why": f"{type(error).__name__}: {error}"})
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _shape(self, message):
+        """What an instance must know of where it is."""
+        common = ("tree", "cgroup", "landlock", "sdk", "readable")
+        shape = {name: self.settings[name] for name in common}
+        scratch = os.path.join(self.settings["scratch"], message["id"])
+        return {**shape, "id": message["id"], "uid": message["uid"], "scratch": scratch, "parent": os.getpid()}
+
+    def _fork(self, message, become):
+        shape = self._shape(message)
+        pid = os.fork()
+        if pid:
+            self._pids[pid] = message["id"]
+            self.say({"started": message["id"], "pid": pid})
+            return
+        try:
+            signal.set_wakeup_fd(-1)
+            self.confinement.die_with_parent(shape["parent"])
+            become(shape)
+        except SystemExit as error:
+            os._exit(error.code if isinstance(error.code, int) else 0)
+        except BaseException as error:
+            os.write(2, f"Tule could not set up this execution environment: {type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(70)
+
+    def _do_park(self, message, fds):
+        control, output = fds
+        self._fork(message, lambda shape: self.instance.run(self, shape, control, output))
+
+    def _do_program(self, message, fds):
+        """Start a program that speaks frames on descriptor 3, before or (with "claim") after its function is known."""
+        control, output = fds
+
+        def become(shape):
+            instance = self.instance
+            instance.prepare(self, shape, output)
+            claim, code = message.get("claim"), ""
+            if claim is not None:
+                code = instance.settle(self, shape, claim)
+            instance.confine(self, shape, claim["ephemeral_mb"] if claim else 512, code)
+            if control != 3:
+                os.dup2(control, 3)
+            os.set_inheritable(3, True)
+            self.confinement.close_others({0, 1, 2, 3})
+            self.confinement.reset_signals()
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.chdir("/tmp" if shape["tree"] else shape["scratch"])
+            os.execve(message["argv"][0], message["argv"], message["env"])
+
+        self._fork(message, become)
+
+    def _do_settle(self, message, fds):
+        """Put a function's code into the mount namespace of a program that was started before it was known."""
+        confinement, instance = self.confinement, self.instance
+        pid = next(pid for pid, name in self._pids.items() if name == message["id"])
+        own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            confinement.join(other, confinement.CLONE_NEWNS)
+            try:
+                instance.settle(self, self._shape({**message, "uid": 0}), message["claim"])
+            finally:
+                confinement.join(own, confinement.CLONE_NEWNS)
+        finally:
+            os.close(own)
+            os.close(other)
+        self.say({"settled": message["id"]})
+
+    def _do_kill(self, message, fds):
+        for pid, name in self._pids.items():
+            if name == message["id"]:
+                for target in (-pid, pid):
+                    try:
+                        os.kill(target, signal.SIGKILL)
+                    except (ProcessLookupError, PermissionError):
+                        continue
+
+    def _reap(self):
+        while self._pids:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            name = self._pids.pop(pid, None)
+            if name is not None:
+                self.say({"ended": name, "code": os.waitstatus_to_exitcode(status)})
+
+
+def main():
+    settings = json.loads(sys.argv[1])
+    zygote = Zygote(settings)
+    zygote.confinement.die_with_parent(settings["parent"])
+    zygote.preload()
+    zygote.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""`tule-runner`: the process under which every function runs. Started by `tule.runtime.runner_link`, and by nothing else.
+
+It owns the zygotes, passes Tule's wishes on to them, makes and removes what instances need on the host, ends strays, and
+goes when Tule goes. As the first process of a pid namespace it takes everything below it along, whatever ends it.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tule.runtime import memory
+from tule.runtime.bootstrap import confinement
+
+MESSAGE_MAX: Final = 256 * 1024
+FDS_MAX: Final = 4
+FIRST_UID: Final = 200_000
+UIDS: Final = 60_000
+"""Users of instances, as root: no distribution hands these numbers to people."""
+
+WATCH_EVERY_S: Final = 0.1
+"""How often memory is looked at where no memory group does it (ours)."""
+
+BOOTSTRAP: Final = str(Path(confinement.__file__).parent)
+IN_TREE: Final = "/var/runtime/bootstrap"
+
+READABLE: Final = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc",
+    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
+)  # fmt: skip
+
+
+class Zygote:
+    """One zygote and the socket to it."""
+
+    def __init__(self, key: str, pid: int, sock: socket.socket) -> None:
+        self.key = key
+        self.pid = pid
+        self.sock = sock
+
+
+class Runner:
+    """The loop: it blocks in `select` alone."""
+
+    def __init__(self, sock: socket.socket, settings: dict[str, Any]) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._zygotes: dict[str, Zygote] = {}
+        self._pids: dict[str, int] = {}
+        self._home_of: dict[str, str] = {}
+        self._watched: dict[str, int] = {}
+        self._next_uid = 0
+        self._mount_point = tempfile.mkdtemp(prefix="tree-", dir=settings["scratch"])
+        self.tree = bool(settings["tree"])
+        self.groups = memory.Groups.find(os.getpid(), settings["host_pid"]) if self.tree else memory.Groups("", "")
+        self._wakeup, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serve until Tule hangs up."""
+        self.say(
+            {
+                "hello": os.getpid(),
+                "tree": self.tree,
+                "root": bool(self._settings["root"]),
+                "memory": self.groups.limit_file,
+                "landlock": confinement.landlock_abi(),
+            }
+        )
+        while True:
+            socks = [zygote.sock for zygote in self._zygotes.values()]
+            wait_s = WATCH_EVERY_S if self._watched else None
+            ready, _, _ = select.select([self._sock, self._wakeup, *socks], [], [], wait_s)
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+                self._reap()
+            if self._sock in ready and not self._obey():
+                return
+            for zygote in [entry for entry in self._zygotes.values() if entry.sock in ready]:
+                self._hear(zygote)
+            if self._watched:
+                self._watch()
+
+    def say(self, message: dict[str, Any]) -> None:
+        try:
+            self._sock.send(json.dumps(message).encode())
+        except OSError:
+            sys.exit(0)
+
+    # -- what Tule asks for
+
+    def _obey(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        if not data:
+            return False
+        message = json.loads(data)
+        try:
+            match message["do"]:
+                case "zygote":
+                    self._start_zygote(message)
+                case "memory":
+                    self.say({"memory": memory.pss(self._pids)})
+                case "watch":
+                    if not self.groups.limit_file:
+                        self._watched[message["id"]] = int(message["mb"]) * 1024
+                case "kill":
+                    self._pass_on(self._home_of.get(message["id"], ""), message, ())
+                case "park" | "program" | "settle":
+                    self._instance(message, fds)
+        except OSError as error:
+            self.say({"failed": message.get("id", message.get("key", "")), "why": str(error)})
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _instance(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        if message["do"] != "settle":
+            self._next_uid += 1
+            message["uid"] = FIRST_UID + self._next_uid % UIDS if self._settings["root"] and self.tree else 0
+            self.groups.make(message["id"])
+            self._home_of[message["id"]] = message["zygote"]
+        if not self._pass_on(message["zygote"], message, fds):
+            self._forget(message["id"])
+            self.say({"ended": message["id"], "code": -signal.SIGKILL})
+
+    def _pass_on(self, key: str, message: dict[str, Any], fds: Sequence[int]) -> bool:
+        zygote = self._zygotes.get(key)
+        if zygote is None:
+            return False
+        try:
+            socket.send_fds(zygote.sock, [json.dumps(message).encode()], list(fds))
+        except OSError:
+            return False
+        return True
+
+    # -- zygotes
+
+    def _start_zygote(self, message: dict[str, Any]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        settings = {
+            "fd": theirs.fileno(),
+            "parent": parent,
+            "tree": self.tree,
+            "cgroup": self.groups.limit_file,
+            "landlock": bool(confinement.landlock_abi()),
+            "sdk": message["sdk"],
+            "preload": message["preload"],
+            "readable": [*READABLE, *message["readable"]],
+            "scratch": self._settings["scratch"],
+        }
+        bootstrap = IN_TREE if self.tree else BOOTSTRAP
+        argv = [message["python"], "-I", "-S", f"{bootstrap}/zygote.py", json.dumps(settings)]
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC"}
+        pid = os.fork()
+        if pid == 0:
+            self._become_zygote(message, argv, environment, theirs)
+        theirs.close()
+        self._zygotes[message["key"]] = Zygote(message["key"], pid, ours)
+
+    def _become_zygote(
+        self, message: dict[str, Any], argv: list[str], environment: dict[str, str], sock: socket.socket
+    ) -> None:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if self.tree:
+                shown = [(BOOTSTRAP, IN_TREE, False), (self._settings["packages"], "/tule/packages", False)]
+                if self.groups.folder:
+                    shown.append((self.groups.folder, "/tule/cgroup", True))
+                shown += [(source, target, False) for source, target in message["shown"]]
+                confinement.enter_tree(self._mount_point, shown)
+            sock.set_inheritable(True)
+            os.execve(argv[0], argv, environment)  # noqa: S606 - no shell is wanted
+        except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
+            sys.stderr.write(f"Zygote {message['key']} did not start: {error}\n")
+        finally:
+            os._exit(71)
+
+    def _hear(self, zygote: Zygote) -> None:
+        """Keep book of a zygote's news and hand them on."""
+        try:
+            data = zygote.sock.recv(MESSAGE_MAX)
+        except OSError:
+            data = b""
+        if not data:
+            self._lost(zygote)
+            return
+        message = json.loads(data)
+        if "ready" in message:
+            message["ready"] = zygote.key
+        elif "started" in message:
+            self._pids[message["started"]] = message["pid"]
+        elif "ended" in message:
+            self._forget(message["ended"])
+        self.say(message)
+
+    def _lost(self, zygote: Zygote) -> None:
+        """A zygote ended, and the kernel ended its instances with it."""
+        zygote.sock.close()
+        del self._zygotes[zygote.key]
+        for name in [name for name, key in self._home_of.items() if key == zygote.key]:
+            self._forget(name)
+            self.say({"ended": name, "code": -signal.SIGKILL})
+        self.say({"lost": zygote.key})
+
+    # -- tidiness
+
+    def _forget(self, name: str) -> None:
+        """Remove what an instance had on the host, and what it left running."""
+        self._pids.pop(name, None)
+        self._home_of.pop(name, None)
+        self._watched.pop(name, None)
+        self.groups.end(name)
+        if not self.tree:
+            import shutil
+
+            shutil.rmtree(Path(self._settings["scratch"]) / name, ignore_errors=True)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Strays become this process's children when their instance ends: end them, and collect the dead."""
+        known = {zygote.pid for zygote in self._zygotes.values()}
+        for pid in memory.children(os.getpid()):
+            if pid not in known:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    def _watch(self) -> None:
+        """End what has grown beyond its memory, as the kernel would."""
+        for name, limit_kb in list(self._watched.items()):
+            pid = self._pids.get(name)
+            if pid is not None and memory.rss_kb(pid) > limit_kb:
+                self._pass_on(self._home_of[name], {"do": "kill", "id": name}, ())
+
+
+def _enter_namespaces(settings: dict[str, Any]) -> None:
+    """Go on as the first process of namespaces of our own, while this one waits for it."""
+    confinement.own_processes()
+    pid = os.fork()
+    if pid:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.closerange(3, 64)
+        os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    confinement.die_with_parent(0)
+    confinement.mount("", "/", "", confinement.MS_REC | confinement.MS_PRIVATE)
+    flags = confinement.MS_NOSUID | confinement.MS_NODEV | confinement.MS_NOEXEC
+    confinement.mount("proc", "/proc", "proc", flags)
+    settings["tree"] = True
+
+
+def main() -> None:
+    """`python -m tule.runtime.runner DESCRIPTOR SETTINGS`."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
+    settings |= {"root": os.geteuid() == 0, "tree": False, "host_pid": os.getpid()}
+    confinement.die_with_parent(settings["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        confinement.prctl(confinement.PR_SET_CHILD_SUBREAPER, 1)
+        scratch = tempfile.mkdtemp(prefix="probe-", dir=settings["scratch"])
+        if not settings.get("bare") and confinement.probe(scratch):
+            _enter_namespaces(settings)
+        Path(scratch).rmdir()
+    Runner(sock, settings).run()
+
+
+if __name__ == "__main__":
+    main()
