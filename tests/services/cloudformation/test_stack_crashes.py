@@ -74,6 +74,9 @@ def test_operations_survive_kills(tmp_path):
         cfn = tule.client("cloudformation")
         cfn.get_waiter("stack_delete_complete").wait(StackName=arn, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})
         assert roles_of(tule) == []
+        assert [entry["StackId"] for entry in cfn.list_stacks()["StackSummaries"]] == [arn]
+        tule.advance("91d")
+        assert cfn.list_stacks()["StackSummaries"] == []
 
 
 def roles_of(tule):

@@ -409,3 +409,14 @@ def test_templates_are_kept_and_summarised(cfn):
     assert summary["ResourceTypes"] == ["AWS::S3::Bucket"]
     assert summary["Parameters"][0]["DefaultValue"] == "x"
     assert cfn.validate_template(TemplateBody=template({"A": role()}))["Capabilities"] == ["CAPABILITY_IAM"]
+
+
+def test_tags_of_a_stack_reach_its_resources(tule, cfn, fresh_account):
+    body = template({"Named": role(RoleName="tagged")})
+    create(cfn, body, Tags=[{"Key": "team", "Value": "blue"}])
+    wait(cfn, "stack_create_complete")
+    update(cfn, body, Tags=[{"Key": "team", "Value": "red"}])
+    stack = wait(cfn, "stack_update_complete")
+    assert stack["Tags"] == [{"Key": "team", "Value": "red"}]
+    tags = tule.client("iam", account=fresh_account).list_role_tags(RoleName="tagged")["Tags"]
+    assert {"Key": "team", "Value": "red"} in tags

@@ -10,6 +10,7 @@ from tule.services.cloudformation import exports, history, state
 from tule.services.cloudformation.engine import Driver, StepError, request_for, token_for
 from tule.services.cloudformation.models import Before, Leftover, Operation, OutputValue, Stack, StackResource
 from tule.services.cloudformation.parallel import in_parallel
+from tule.services.cloudformation.planning import takes_tags
 from tule.services.cloudformation.submission import Compiled
 from tule.services.cloudformation.types import get
 from tule.services.cloudformation.values import KnownResources, evaluator, imported_names, outputs
@@ -87,7 +88,10 @@ class _Applying:
         except AwsError as error:
             await self._failed(logical_id, record, error.message)
             return False
-        change = record.change if record is not None and decided else _choose(record, resource.type, properties)
+        before = self.operation.previous
+        retagged = before is not None and before.tags != self.stack.definition.tags
+        chosen = _choose(record, resource.type, properties, retagged=retagged and takes_tags(resource.type))
+        change = record.change if record is not None and decided else chosen
         wanted = self._wanted(logical_id, record, change, properties)
         if change == "keep":
             if wanted != record:
@@ -211,7 +215,7 @@ class _Applying:
 
 
 def _choose(
-    record: StackResource | None, type_name: str, properties: dict[str, Any]
+    record: StackResource | None, type_name: str, properties: dict[str, Any], *, retagged: bool
 ) -> Literal["add", "update", "replace", "keep"]:
     if record is None or not record.physical_id:
         return "add"
@@ -219,7 +223,8 @@ def _choose(
         name for name in {*properties, *record.properties} if properties.get(name) != record.properties.get(name)
     }
     if not changed:
-        return "update" if record.status == "UPDATE_FAILED" and get(type_name).update else "keep"
+        again = retagged or (record.status == "UPDATE_FAILED" and get(type_name).update)
+        return "update" if again else "keep"
     type_ = get(type_name)
     return "replace" if type_.update is None or changed & type_.replace_on else "update"
 

@@ -8,7 +8,7 @@ from tule.languages.cloudformation.graph import references
 from tule.languages.cloudformation.template import Resource, Template
 from tule.services.cloudformation.errors import ValidationError
 from tule.services.cloudformation.exports import Export
-from tule.services.cloudformation.models import Change, OutputValue, PropertyChange, StackResource
+from tule.services.cloudformation.models import Change, Definition, OutputValue, PropertyChange, StackResource
 from tule.services.cloudformation.submission import Compiled
 from tule.services.cloudformation.types import check_values, get
 from tule.services.cloudformation.values import KnownResources, evaluator, outputs
@@ -25,20 +25,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """What is there: resources, the template they came from, and its parameters."""
+    """What is there: resources, the template they came from, its parameters and the stack's tags."""
 
     records: Mapping[str, StackResource]
     template: Template | None
     parameters: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def plan(compiled: Compiled, existing: Existing, exports: Mapping[str, Export], parameters: Mapping[str, str]) -> Plan:
+def plan(compiled: Compiled, existing: Existing, exports: Mapping[str, Export], wanted: Definition) -> Plan:
     """Compare. Refuses a changed type and values that a resource's service can't take."""
     _refuse_new_types(compiled, existing.records)
     coming: set[str] = set()
     known = KnownResources(existing.records, exports, coming)
     reckon = evaluator(compiled, known)
-    moved = {name for name, value in parameters.items() if existing.parameters.get(name) != value}
+    moved = {name for name, value in wanted.parameters.items() if existing.parameters.get(name) != value}
+    retagged = existing.tags != wanted.tags
     found = Plan()
     for logical_id in compiled.order:
         resource = compiled.template.resources[logical_id]
@@ -51,6 +53,8 @@ def plan(compiled: Compiled, existing: Existing, exports: Mapping[str, Export], 
             continue
         before = existing.template.resources.get(logical_id) if existing.template else None
         details = _details(resource, before, record, properties, _Causes(compiled, moved))
+        if retagged and takes_tags(resource.type):
+            details.append(PropertyChange(attribute="Tags"))
         if not details and record.status not in ("UPDATE_FAILED", "CREATE_FAILED"):
             continue
         replacement = _replacement(details)
@@ -60,6 +64,12 @@ def plan(compiled: Compiled, existing: Existing, exports: Mapping[str, Export], 
     found.changes += [_remove(record) for name, record in existing.records.items() if name not in compiled.needs]
     found.outputs = outputs(compiled, known)
     return found
+
+
+def takes_tags(type_name: str) -> bool:
+    """Whether a change of the stack's tags is a change of such a resource."""
+    type_ = get(type_name)
+    return "Tags" in type_.properties and type_.update is not None
 
 
 def _refuse_new_types(compiled: Compiled, records: Mapping[str, StackResource]) -> None:

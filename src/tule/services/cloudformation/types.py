@@ -26,10 +26,12 @@ def _types_of(folder: str) -> Mapping[str, ResourceType]:
     return found
 
 
-def _folders() -> dict[str, str]:
+@cache
+def _folders() -> Mapping[str, str]:
     """Folders of services by their name without underscores."""
     root = Path(next(iter(tule.services.__path__)))
-    return {entry.name.replace("_", ""): entry.name for entry in root.iterdir() if entry.is_dir()}
+    folders = {entry.name.replace("_", ""): entry.name for entry in root.iterdir() if entry.is_dir()}
+    return MappingProxyType(folders)
 
 
 def find(name: str) -> ResourceType | None:
@@ -56,7 +58,7 @@ def check_types(template: Template, present: Iterable[str]) -> None:
     if missing:
         names = ", ".join(dict.fromkeys(resource.type for resource in missing))
         listed = ", ".join(
-            f"{resource.logical_id} ({resource.type}){_where(template, resource)}" for resource in missing
+            f"{resource.logical_id} ({resource.type}){_where(template, resource, 'Type')}" for resource in missing
         )
         raise ValidationError(
             f"Template format error: Unrecognized resource types: [{names}]. Tule does not offer these types, and made "
@@ -95,6 +97,6 @@ def check_values(template: Template, resource: Resource, properties: Mapping[str
     complaints = list(type_.check(properties)) if type_.check else []
     if complaints:
         raise ValidationError(
-            f"Properties validation failed for resource {resource.logical_id} ({resource.type}): {'; '.join(complaints)}"
-            f"{_where(template, resource)}. Nothing was made."
+            f"Properties validation failed for resource {resource.logical_id} ({resource.type}): "
+            f"{'; '.join(complaints)}{_where(template, resource)}. Nothing was made."
         )

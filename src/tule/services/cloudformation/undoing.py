@@ -31,6 +31,8 @@ async def roll_back(driver: Driver, stack: Stack, operation: Operation) -> None:
             return
         assert operation.previous is not None, "an update keeps what was before"
         turned = replace(operation, phase="clean_up", rolled_back=True)
+        if operation.previous.revision != now.definition.revision:
+            state.drop_template(txn, now.uuid, now.definition.revision)
         back = replace(now, definition=operation.previous)
         history.set_status(txn, back, "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "", turned)
 
@@ -130,7 +132,7 @@ async def clean_up(driver: Driver, stack: Stack, operation: Operation) -> None:
     names = imported_names(compiled)
     await driver.exports(lambda txn: exports.replace_imports(txn, stack.arn, names))
     final = "UPDATE_ROLLBACK_COMPLETE" if operation.rolled_back else "UPDATE_COMPLETE"
-    await driver.transact_as(operation, lambda txn, now: _updated(txn, now, final))
+    await driver.transact_as(operation, lambda txn, now: _updated(txn, now, operation, final))
 
 
 def _without_circles(needs: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -140,7 +142,10 @@ def _without_circles(needs: dict[str, set[str]]) -> dict[str, set[str]]:
     return {key: set() for key in needs} if circle(needs) else needs
 
 
-def _updated(txn: Txn, stack: Stack, status: str) -> None:
+def _updated(txn: Txn, stack: Stack, operation: Operation, status: str) -> None:
+    previous = operation.previous
+    if previous is not None and previous.revision != stack.definition.revision:
+        state.drop_template(txn, stack.uuid, previous.revision)
     for name, record in state.resources(txn, stack.uuid).items():
         if record.before is not None or record.change:
             settled = replace(record, before=None, change="", attempted={})

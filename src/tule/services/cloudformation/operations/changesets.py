@@ -150,7 +150,7 @@ async def _changes(ctx: Context, now: Current, submission: Submission, wanted: D
     """The changes, or None if there are none at all."""
     compiled = compile_submission(ctx, submission, now.stack.name, now.stack.arn)
     check_offered(compiled)
-    found = await compare(ctx, compiled, now.existing, submission)
+    found = await compare(ctx, compiled, now.existing, wanted)
     return found.changes if changes_something(now, wanted, found) else None
 
 

@@ -71,7 +71,8 @@ async def create_stack(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     arn = ctx.request.arn("cloudformation", f"stack/{where.name}/{uuid}")
     compiled = compile_submission(ctx, submission, where.name, arn)
     check_offered(compiled)
-    await compare(ctx, compiled, Existing({}, None, {}), submission)
+    wanted = definition_of(0, submission, request, None)
+    await compare(ctx, compiled, Existing({}, None, {}), wanted)
     disable = bool(request.get("DisableRollback"))
     operation = Operation(
         id=ctx.env.random.uuid(),
@@ -92,7 +93,7 @@ async def create_stack(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
             arn=arn,
             status="",
             created_ms=txn.now,
-            definition=definition_of(txn.new_id(), submission, request, None),
+            definition=replace(wanted, revision=txn.new_id()),
             disable_rollback=disable,
             protected=bool(request.get("EnableTerminationProtection")),
         )
@@ -197,10 +198,11 @@ def compile_submission(ctx: Context, submission: Submission, name: str, arn: str
     return compile_template(submission.template, submission.parameters, pseudo)
 
 
-async def compare(ctx: Context, compiled: Compiled, existing: Existing, submission: Submission) -> Plan:
+async def compare(ctx: Context, compiled: Compiled, existing: Existing, wanted: Definition) -> Plan:
+    """What a definition would change, with the exports there are now."""
     shard = state.exports_shard(ctx.request.account, ctx.request.region)
     exports = await ctx.store.read(shard, all_exports, ctx.request)
-    return plan(compiled, existing, exports, submission.parameters)
+    return plan(compiled, existing, exports, wanted)
 
 
 async def current(ctx: Context, where: StackAddress, missing: str) -> Current:
@@ -217,7 +219,8 @@ async def current(ctx: Context, where: StackAddress, missing: str) -> Current:
     if text is not None and records:
         source = text.processed or text.original
         template = (await compile_definition(source, stack.definition, stack, ctx.request.partition)).template
-    return Current(stack, text, Existing(records, template, stack.definition.parameters if records else {}))
+    definition = stack.definition
+    return Current(stack, text, Existing(records, template, definition.parameters, definition.tags))
 
 
 def refuse_busy(stack: Stack) -> None:
@@ -262,8 +265,8 @@ async def update_stack(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     check_capabilities(submission, request.get("Capabilities", []), direct=True)
     compiled = compile_submission(ctx, submission, where.name, now.stack.arn)
     check_offered(compiled)
-    found = await compare(ctx, compiled, now.existing, submission)
     wanted = definition_of(0, submission, request, previous)
+    found = await compare(ctx, compiled, now.existing, wanted)
     if not changes_something(now, wanted, found):
         raise ValidationError("No updates are to be performed.")
     operation = update_operation(ctx, request, now.stack)
