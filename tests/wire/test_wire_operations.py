@@ -393,6 +393,9 @@ def test_java_patterns(pattern, yes, no):
     assert not matcher(pattern)(no)
 
 
-def test_every_pattern_of_every_service_can_be_asked():
-    assert matcher(r"[\p{L}\p{Z}]+")("Ж")
-    assert matcher("(unclosed")("anything")
+def test_patterns_of_all_scripts_and_patterns_python_has_no_equal_for():
+    tag = matcher(r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*")
+    assert tag("Größe 5/x")
+    assert not tag("a;b")
+    for pattern in ("(unclosed", r"[\w-_]*", "[a-z&&[^b]]+", r"\P{L}+"):
+        assert matcher(pattern)("anything")

@@ -4,6 +4,7 @@ A compiled predicate decides on every request; the sentences are only made for r
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
@@ -29,39 +30,52 @@ _JAVA_CLASSES: Final = {
     "Punct": r"!-/:-@\[-`{-~",
     "Upper": "A-Z",
 }
+_ALL_SCRIPTS: Final = {
+    "L": r"\w",
+    "IsAlphabetic": r"\w",
+    "N": r"\d",
+    "Nd": r"\d",
+    "Z": r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    "Zs": r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000",
+}
 _JAVA_CLASS: Final = re.compile(r"\\(?:[pP]\{(?P<name>\w+)\}|.)|[\[\]]", re.DOTALL)
 
 
 @cache
 def matcher(pattern: str) -> Accepts:
     """Whether a whole text matches a Java pattern; one that Python has no equal for accepts everything."""
-    translated = _translated(pattern)
-    if translated is None:
-        return _accept_all
+    translated, flags = _translated(pattern)
     try:
-        compiled = re.compile(translated, re.ASCII)
-    except re.error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of sets inside sets, which Java has and Python has not
+            compiled = re.compile(translated, flags)
+    except (re.error, FutureWarning):
         return _accept_all
     return lambda text: compiled.fullmatch(text) is not None
 
 
-def _translated(pattern: str) -> str | None:
-    """The pattern with Java's named classes of letters spelled out; None for those of all scripts (\\p{L})."""
-    depth, parts, at = 0, [], 0
+def _translated(pattern: str) -> tuple[str, re.RegexFlag]:
+    """The pattern with Java's named classes of letters spelled out, and how to compile it.
+
+    Letters of all scripts (\\p{L}) are Python's \\w, which has digits and the underscore too.
+    """
+    depth, parts, at, flags = 0, [], 0, re.ASCII
     for found in _JAVA_CLASS.finditer(pattern):
         name = found["name"]
         if found[0] == "[":
             depth += 1
         elif found[0] == "]":
             depth = max(depth - 1, 0)
-        if name is None:
+        if name is None or found[0][1] == "P":
+            continue  # Python refuses what is left, and then everything is accepted
+        if name in _ALL_SCRIPTS:
+            flags = re.UNICODE
+        letters = _ALL_SCRIPTS.get(name) or _JAVA_CLASSES.get(name)
+        if letters is None:
             continue
-        if name not in _JAVA_CLASSES or found[0][1] == "P":
-            return None
-        letters = _JAVA_CLASSES[name]
         parts.append(pattern[at : found.start()] + (letters if depth else f"[{letters}]"))
         at = found.end()
-    return "".join(parts) + pattern[at:]
+    return "".join(parts) + pattern[at:], flags
 
 
 def _accept_all(_: Any) -> bool:
