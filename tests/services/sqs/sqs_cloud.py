@@ -193,12 +193,15 @@ class Cloud:
     def rows(self, name: str = "orders") -> list[bytes]:
         """Keys of a queue's messages in the store."""
         from tule.store.keys import pack, prefix_end
+        from tule.store.layers.queues_rows import MESSAGES
 
         self.quiet()
-        prefix = pack("queue")
+        prefix = pack(MESSAGES)
 
         def read(txn: ReadTxn) -> list[bytes]:
-            return [key for key, _ in txn.scan(prefix, prefix_end(prefix), 1_000_000)]
+            found = [key for key, _ in txn.scan(prefix, prefix_end(prefix), 1_000_000)]
+            marks = (pack("c"), pack("d"))  # how far the queue was received and counted: one row each
+            return [key for key in found if not key.endswith(marks)]
 
         found: list[bytes] = self.run(self.store.read(self.shard(name), read, self.context("Rows")))
         return found

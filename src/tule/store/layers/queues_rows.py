@@ -17,6 +17,9 @@ _ZERO: Final = pack(0)
 _TAG: Final = _ZERO[:-8]
 """What precedes the eight bytes of an integer in a key, so that hot keys are made without packing their parts."""
 
+MESSAGES: Final = "q"
+"""The first part of every key; parts are short because every row carries them."""
+
 FRESH: Final = 0
 """The body lies among the arrivals."""
 SET_ASIDE: Final = 1
@@ -91,14 +94,14 @@ class QueueRows:
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
-        self.root = pack("queue", generation)
-        fresh = self.root + pack("body", FRESH)
-        aside = self.root + pack("body", SET_ASIDE)
+        self.root = pack(MESSAGES, generation)
+        fresh = self.root + pack("b", FRESH)
+        aside = self.root + pack("b", SET_ASIDE)
         self._bodies = (fresh + _TAG, aside + _TAG)
-        self._visibility = self.root + pack("visibility") + _TAG
-        self._moved = self.root + pack("moved") + _TAG
-        self.cursor = self.root + pack("cursor")
-        self.counted = self.root + pack("counted")
+        self._visibility = self.root + pack("v") + _TAG
+        self._moved = self.root + pack("m") + _TAG
+        self.cursor = self.root + pack("c")
+        self.counted = self.root + pack("d")
         self.fresh_end = self.body(END_OF_IDS, FRESH)
 
     def body(self, number: int, flags: int) -> bytes:
