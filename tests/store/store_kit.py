@@ -15,6 +15,7 @@ from tule.kernel.tasks import Supervisor
 from tule.store import Engine, open_store
 from tule.store.backend import EmbeddedBackend, RemoteBackend
 from tule.store.memory import ForcedMissBackend, MemoryBackend
+from tule.store.opening import backend_for
 from tule.store.sqlite import SqliteBackend
 from tule.store.transaction import ShardKey
 
@@ -60,6 +61,7 @@ class Bench:
     pressure: list = field(default_factory=list)
     lost: list = field(default_factory=list)
     kept: EmbeddedBackend | RemoteBackend | None = None
+    url: str = ""
 
     @property
     def durable(self) -> bool:
@@ -68,6 +70,8 @@ class Bench:
     def backend(self) -> EmbeddedBackend | RemoteBackend:
         if self.kind == "sqlite":
             return SqliteBackend(str(self.directory / "store.db"))
+        if self.kind == "postgresql":
+            return backend_for(self.url)
         if self.kept is None:
             self.kept = MemoryBackend() if self.kind == "memory" else ForcedMissBackend()
         return self.kept
@@ -111,7 +115,7 @@ class Bench:
         asyncio.run(whole())
 
 
-KINDS = ["memory", "misses", "sqlite"]
+KINDS = ["memory", "misses", "sqlite", "postgresql"]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -50,8 +50,8 @@ class Batch:
         self.ranges.append((start, end))
 
     def slots(self) -> list[int]:
-        """The slots whose shards it writes, ascending: what a fence must cover."""
-        return sorted({shard.slot for shard in self.touched if shard.slot >= 0})
+        """The slots whose shards it writes, ascending: what a fence must cover. Rows of no shard count as slot 0's."""
+        return sorted({max(shard.slot, 0) for shard in self.touched}) or [0]
 
 
 class Step:
