@@ -51,8 +51,9 @@ class RoleSessions:
         return key
 
     def _mint(self, function: Function, now_ms: int) -> AccessKey:
+        """A role of another account, which AWS refuses to pass, stands for the one of that name in the function's."""
         random = self._env.random
-        account = function.role.split(":")[4]
+        account = function.account
         role_name = function.role.rpartition("/")[2]
         arn = f"arn:{function.partition}:sts::{account}:assumed-role/{role_name}/{function.name}"
         role_id = "AROA" + "".join(_ALPHABET[byte & 31] for byte in sha256(function.role.encode()).digest()[:16])

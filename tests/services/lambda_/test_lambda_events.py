@@ -1,0 +1,110 @@
+"""Asynchronous invocations: accepted durably, retried on AWS's schedule, each with one fate."""
+
+import json
+
+import pytest
+
+from tule.testing.server import Tule
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """A durable Tule of its own, whose clock and life a test may play with."""
+    with Tule(tmp_path / "tule") as running:
+        yield running
+
+
+@pytest.fixture
+def workers(cloud, functions_of):
+    return functions_of(cloud)
+
+
+RECORD = """
+    import boto3, json, os
+
+    def handler(event, context):
+        sqs = boto3.client("sqs")
+        url = sqs.get_queue_url(QueueName="seen")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
+        if event.get("fail"):
+            raise RuntimeError("as asked")
+"""
+
+
+def take(cloud, queue="seen"):
+    """The next message, however long it takes to come."""
+    sqs = cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    while True:
+        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20, MessageAttributeNames=["All"]).get(
+            "Messages", []
+        ):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            return message
+
+
+def is_empty(cloud, queue="seen"):
+    sqs = cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    return "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
+def hop(cloud, name="lambda:worker/async"):
+    for line in cloud.admin("ledger")["hops"]:
+        if line["hop"] == name:
+            return line
+    return None
+
+
+def test_an_event_runs_once_and_is_accounted_for(cloud, workers):
+    cloud.client("sqs").create_queue(QueueName="seen")
+    workers.deploy(RECORD, Timeout=30)
+
+    response = workers.client.invoke(FunctionName="worker", InvocationType="Event", Payload=b'{"n": 1}')
+
+    assert (response["StatusCode"], response["Payload"].read()) == (202, b"")
+    assert json.loads(take(cloud)["Body"]) == {"n": 1}
+    while hop(cloud)["pending"]:
+        pass
+    assert hop(cloud)["fates"] == {"delivered": 1}
+
+
+def test_a_failing_event_is_tried_three_times_and_then_dead_lettered(cloud, workers):
+    sqs = cloud.client("sqs")
+    sqs.create_queue(QueueName="seen")
+    sqs.create_queue(QueueName="dead")
+    arn = "arn:aws:sqs:us-east-1:000000000000:dead"
+    workers.deploy(RECORD, Timeout=30, DeadLetterConfig={"TargetArn": arn})
+    cloud.clock_pause()
+
+    workers.client.invoke(FunctionName="worker", InvocationType="Event", Payload=b'{"fail": true}')
+
+    take(cloud)
+    cloud.advance("59s")
+    assert is_empty(cloud)
+    cloud.advance("2s")
+    take(cloud)
+    cloud.advance("121s")
+    take(cloud)
+    dead = take(cloud, "dead")
+    assert json.loads(dead["Body"]) == {"fail": True}
+    attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
+    assert attributes["ErrorCode"] == "200"
+    assert "as asked" in attributes["ErrorMessage"]
+    while hop(cloud)["pending"]:
+        pass
+    assert hop(cloud)["fates"] == {"dead-lettered": 1}
+
+
+def test_an_event_survives_a_crash(cloud, workers):
+    cloud.client("sqs").create_queue(QueueName="seen")
+    workers.deploy(RECORD, Timeout=30)
+    cloud.clock_pause()
+    workers.client.invoke(FunctionName="worker", InvocationType="Event", Payload=b'{"fail": true}')
+    take(cloud)
+
+    cloud.kill()
+    cloud.start()
+
+    cloud.advance("4m")
+    assert json.loads(take(cloud)["Body"]) == {"fail": True}
