@@ -110,18 +110,8 @@ class Bench:
 
     def call(self, service: str, target: str, parameters: dict[str, Any], version: str = "1.0") -> dict[str, Any]:
         """One signed call of the JSON protocol, for preparing."""
-        raw = Signer(self.url, service, *self.keys).json(target, json.dumps(parameters).encode(), version)
-        head, _, body = raw.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-        connection = http.client.HTTPConnection(self.url.partition("://")[2], timeout=60)
-        connection.request("POST", "/", body, headers)
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        if answer.status >= 300:
-            raise RuntimeError(f"{target}: {answer.status} {data[:300]!r}")
-        result: dict[str, Any] = json.loads(data or b"{}")
-        return result
+        signer = Signer(self.url, service, *self.keys)
+        return exchange(signer, target, signer.json(target, json.dumps(parameters).encode(), version))
 
     def run(self, job: Job, url: str = "") -> dict[str, Any]:
         """Have the client do a job."""
@@ -190,6 +180,21 @@ class Bench:
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
+
+
+def exchange(signer: Signer, target: str, raw: bytes) -> dict[str, Any]:
+    """Send one signed call and read its JSON."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    connection = http.client.HTTPConnection(signer.host, timeout=60)
+    connection.request("POST", "/", body, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    if answer.status >= 300:
+        raise RuntimeError(f"{target}: {answer.status} {data[:300]!r}")
+    result: dict[str, Any] = json.loads(data or b"{}")
+    return result
 
 
 @contextlib.contextmanager
