@@ -86,8 +86,6 @@ class Services:
         return self.started[name]
 
     async def _start(self, service: Service) -> None:
-        for needed in service.needs:
-            await self.start(needed)
         environment = self._environment()
         if self.on_first_start is not None:
             await self.on_first_start(service.name)

@@ -134,9 +134,7 @@ class Service:
     start: Callable[[Environment], Awaitable[None]] | None = None
     """Run once before the first call: recover pollers and other background work from the store."""
     stop: Callable[[Environment], Awaitable[None]] | None = None
-    needs: Sequence[str] = ()
-    """Services that are started before this one, because it hands them work without calling them."""
     resources: str = ""
-    """Module with `RESOURCES: Mapping[str, ResourceType]`, the CloudFormation types of this service; loaded when used."""
+    """Module with `RESOURCES: Mapping[str, ResourceType]`, its CloudFormation types; loaded when used."""
     coverage: Mapping[str, str] = field(default_factory=dict)
     """Known differences by operation, for the generated reference."""
