@@ -252,7 +252,9 @@ class Tule:
         return AdminApi(self.home.token(self.random), endpoints, pages, self.tasks)
 
     def _metrics(self) -> HttpResponse:
-        return house.metrics(self.traffic, self.spans, self.logs, self.tasks, self._open_connections)
+        return house.metrics(
+            house.Measured(self.traffic, self.spans, self.logs, self.tasks, self.store, self._open_connections)
+        )
 
     def _open_connections(self) -> int:
         return sum(server.open_connections for server in self.servers)

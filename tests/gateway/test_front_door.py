@@ -148,7 +148,9 @@ def test_a_page_of_a_stranger_with_the_token_is_still_a_stranger(tule: Tule):
     assert status == 403
 
 
-@pytest.mark.parametrize("path", ["/_tule/v1/status", "/_tule/v1/credentials", "/_tule/v1/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/_tule/v1/status", "/_tule/v1/credentials", "/_tule/v1/openapi.json", "/_tule/metrics", "/_tule/health"]
+)
 def test_functions_see_no_admin_api_even_with_the_token(tule: Tule, path: str):
     port = int(tule.status["functions_url"].rpartition(":")[2])
     head = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Authorization: Bearer {tule.token}"]

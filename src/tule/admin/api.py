@@ -34,10 +34,10 @@ class AdminApi:
         """Answer `request`. On the listener that functions see, the admin API does not exist."""
         path = request.path
         page = self._pages.get(path)
-        if page is not None and request.method in ("GET", "HEAD"):
-            reply(page())
-        elif request.listener != "public":
+        if request.listener != "public":
             reply(problem(404, "NotFound", "There is nothing here."))
+        elif page is not None and request.method in ("GET", "HEAD"):
+            reply(page())
         elif path == OPENAPI_PATH:
             reply(answer(openapi(self._endpoints)))
         elif not path.startswith(PREFIX):

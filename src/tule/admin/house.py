@@ -1,6 +1,7 @@
 """Tule about itself: status, health, metrics, coverage, the root pair, the store's digest, reset."""
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +17,7 @@ from tule.observe.exposition import CONTENT_TYPE, Exposition
 from tule.observe.logsink import LogQueue
 from tule.observe.spans import SpanRecorder
 from tule.services.declaration import Service
+from tule.store import Engine
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -112,10 +114,20 @@ def health(services: Services) -> HttpResponse:
     return answer({"services": states, "edition": "tule", "version": __version__})
 
 
-def metrics(
-    traffic: Traffic, spans: SpanRecorder, logs: LogQueue, tasks: Supervisor, connections: Callable[[], int],
-) -> HttpResponse:  # fmt: skip
+class Measured(NamedTuple):
+    """Where the numbers of the metrics page stand."""
+
+    traffic: Traffic
+    spans: SpanRecorder
+    logs: LogQueue
+    tasks: Supervisor
+    store: Engine
+    connections: Callable[[], int]
+
+
+def metrics(measured: Measured) -> HttpResponse:
     """The Prometheus page."""
+    traffic, spans, logs, tasks, store, connections = measured
     page = Exposition()
     calls = sorted(traffic.series.items())
     page.histogram(
@@ -142,5 +154,8 @@ def metrics(
         page.counter(name, text, [((), value)])
     page.counter("tule_task_crashes_total", "Background work that crashed and was started again.",
                  [((("task", name),), count) for name, count in sorted(tasks.crashes.items())])  # fmt: skip
+    page.counter("tule_store_refusals_total", "Commits that the store refused.", [((), store.refusals)])
+    page.counter("tule_store_throttled_total", "Calls refused because too much waited.", [((), store.pressure.refused)])
+    page.gauge("tule_store_waiting_bytes", "What waits to be durable.", [((), store.pressure.waiting_bytes)])
     page.gauge("tule_connections", "Open client connections.", [((), connections())])
     return HttpResponse(200, [("content-type", CONTENT_TYPE)], page.text().encode())

@@ -28,7 +28,7 @@ def command(
     from tule.cli.signing import Api, ApiError
 
     api = Api(find(directory, port), "logs")
-    seen: dict[str, int] = {}
+    seen: dict[str, Seen] = {}
     while True:
         try:
             events = _events(api, _groups(api, function), seen)
@@ -50,21 +50,35 @@ def _groups(api: Any, function: str | None) -> list[str]:
     return [group["logGroupName"] for group in answer.get("logGroups", [])]
 
 
-def _events(api: Any, groups: list[str], seen: dict[str, int]) -> list[dict[str, Any]]:
-    """New events of all groups by time. `seen` keeps the latest instant and how many events it had, by group."""
+class Seen:
+    """How far a group was read: its latest instant, and which events of that instant were printed."""
+
+    def __init__(self, since_ms: int, ids: set[str]) -> None:
+        self.since_ms = since_ms
+        self.ids = ids
+
+    def is_new(self, event: dict[str, Any]) -> bool:
+        """Whether `event` was not met before; it is from now on."""
+        if event["timestamp"] > self.since_ms:
+            self.since_ms, self.ids = event["timestamp"], set()
+        if event["eventId"] in self.ids:
+            return False
+        self.ids.add(event["eventId"])
+        return True
+
+
+def _events(api: Any, groups: list[str], seen: dict[str, Seen]) -> list[dict[str, Any]]:
+    """New events of all groups by time; `seen` remembers how far each group has been read."""
     found: list[dict[str, Any]] = []
     for group in groups:
-        since = seen.get(group, 0)
-        request: dict[str, Any] = {"logGroupName": group, "startTime": since}
+        reached = seen.setdefault(group, Seen(0, set()))
+        request: dict[str, Any] = {"logGroupName": group, "startTime": reached.since_ms}
         while True:
             answer = api.json("Logs_20140328.FilterLogEvents", request)
-            found += [{**event, "group": group} for event in answer.get("events", [])]
+            found += [{**event, "group": group} for event in answer.get("events", []) if reached.is_new(event)]
             if "nextToken" not in answer:
                 break
             request["nextToken"] = answer["nextToken"]
-        latest = max((event["timestamp"] for event in found if event["group"] == group), default=None)
-        if latest is not None:
-            seen[group] = latest + 1
     return sorted(found, key=lambda event: event["timestamp"])
 
 

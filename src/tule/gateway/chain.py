@@ -217,7 +217,7 @@ class Gateway:
 class _Call:
     """One call on its way through the operation to the answer."""
 
-    __slots__ = ("_bound", "_gateway", "_reply", "_started_ns", "_where", "context", "subject")
+    __slots__ = ("_answered", "_bound", "_gateway", "_reply", "_started_ns", "_where", "context", "subject")
 
     def __init__(self, gateway: Gateway, where: Route, bound: Bound, reply: Reply, started_ns: int) -> None:
         self._gateway = gateway
@@ -225,6 +225,7 @@ class _Call:
         self._bound = bound
         self._reply = reply
         self._started_ns = started_ns
+        self._answered = False
         self.context: RequestContext | None = None
         self.subject: Any = None
 
@@ -239,6 +240,7 @@ class _Call:
             except Exception as defect:  # noqa: BLE001 - a result that can't be serialised is a defect of the service
                 self._refuse(context, defect)
                 return
+            self._answered = True
             self._reply(response)
             self._gateway.finished(context, bound, self._started_ns, "ok", self.subject)
         else:
@@ -250,6 +252,9 @@ class _Call:
 
     def _refuse(self, context: RequestContext, error: BaseException) -> None:
         told = as_aws_error(error, context)
+        if self._answered:
+            return  # what failed came after the answer and has been logged
+        self._answered = True
         self._reply(self._bound.codec.serialise_error(told, self._where, context.request_id))
         self._gateway.finished(context, self._bound, self._started_ns, told.error_code, self.subject)
 
