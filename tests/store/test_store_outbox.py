@@ -148,9 +148,9 @@ def test_a_refused_commit_delivers_nothing_and_what_was_durable_still_arrives(ma
         mail.faults.arm("store.commit.before", fail)
         with pytest.raises(ServiceUnavailableError):
             await store.transact(SOURCE, _send(b"lost"), context())
-        store.courier._resume()
+        await store.transact(SOURCE, _send(b"new"), context())
         await store.quiet(10)
-        assert await _got(store) == [b"durable"]
+        assert await _got(store) == [b"durable", b"new"]
 
     mail.run(test)
 

@@ -15,9 +15,9 @@ from tule.store.batch import CLOSED, DURABLE, REFUSED, Batch
 from tule.store.contract import Done
 from tule.store.ids import SlotIds
 from tule.store.pressure import Pressure
-from tule.store.records import encode
+from tule.store.records import ClockRecord, encode
 from tule.store.shard import Shard
-from tule.store.space import COUNT, OUTBOX, outbox_key
+from tule.store.space import CLOCK_KEY, COUNT, OUTBOX, outbox_key
 from tule.store.surroundings import Surroundings
 from tule.store.transact import Transaction
 from tule.store.writer import Writer
@@ -66,6 +66,7 @@ class Appending(ABC):
         self._inflight: deque[Batch] = deque()
         self._turning = False
         self._clock_saved: tuple[int, Instant | None] | None = None
+        self._recovering = False
 
     @abstractmethod
     async def _recover(self) -> None:
@@ -142,6 +143,13 @@ class Appending(ABC):
             self._due.batch = batch
             self.timers.note(txn.dues)
 
+    def _save_clock(self) -> None:
+        """Keep the service clock's state, if it isn't what the store has."""
+        state = self.clock.state()
+        if state != self._clock_saved:
+            self._clock_saved = state
+            self._begin().writes[CLOCK_KEY] = encode(ClockRecord(*state))
+
     def _save_ids(self, batch: Batch) -> None:
         batch.writes.update(self.ids.unsaved)
         self.ids.unsaved.clear()
@@ -211,6 +219,8 @@ class Appending(ABC):
                         shard.counters.clear()
             if self.remote:
                 self._runner.cache.absorb(batch)
+        if self._clock_saved is None:
+            self._save_clock()
         self.faults.hit("store.answer")
         for batch in batches:
             for effect in batch.effects:
@@ -238,10 +248,13 @@ class Appending(ABC):
                 shard.forget()
         self.pressure.clear()
         self.ids.distrust()
-        self._clock_saved = None
+        if any(CLOCK_KEY in batch.writes for batch in lost):
+            self._clock_saved = None
         self.courier.pause()
         self.timers.pause()
-        self.tasks.spawn("store recovery", self._recover())
+        if not self._recovering:
+            self._recovering = True
+            self.tasks.spawn("store recovery", self._recover())
         refusal = ServiceUnavailableError(f"The store could not keep this request: {error}")
         for batch in lost:
             for done, _, __ in batch.answers:

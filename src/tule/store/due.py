@@ -26,7 +26,7 @@ LONGEST_SLEEP_S = 3_600.0
 """The machine's calendar may be set while we sleep; service time follows it within this (ours)."""
 PAGE = 256
 """Due entries taken at once (ours)."""
-RETRY_S = 1.0
+RETRY_S = 0.25
 """Until timers run again after the store took nothing (ours)."""
 ATTEMPTS = 8
 """How often a timer that fails by a defect is run, with waits of 1, 2, 4 ... seconds (ours)."""

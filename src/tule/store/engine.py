@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 from tule.kernel.clocks import Instant
 from tule.kernel.context import RequestContext
 from tule.store.appending import Appending
@@ -18,12 +20,10 @@ from tule.store.contract import Done
 from tule.store.directory import entries, listing
 from tule.store.due import Alarm, Timers, advance, due_shard
 from tule.store.format import check_format
-from tule.store.outbox import Courier
-from tule.store.records import ClockRecord, encode
+from tule.store.outbox import RETRY_S, Courier
 from tule.store.recovery import Fingerprint, recover
 from tule.store.runner import Run, Runner
 from tule.store.shard import Shard
-from tule.store.space import CLOCK_KEY
 from tule.store.surroundings import Surroundings, Work
 from tule.store.transact import Transaction
 from tule.store.transaction import DirectoryEntry, Handler, ReadHandler, ReadTxn, ShardKey, Txn
@@ -35,6 +35,8 @@ T = TypeVar("T")
 MAX_SHARDS = 50_000
 """Shards kept in memory before the idle ones are let go (ours; an idle one is about 1 KiB)."""
 
+_log = structlog.get_logger("tule.store")
+
 
 class Engine(Appending):
     """Implements `tule.store.contract.Store`. Everything here runs on one loop."""
@@ -43,6 +45,7 @@ class Engine(Appending):
         super().__init__(backend, around)
         self.closing = False
         self._shards: dict[ShardKey, Shard] = {}
+        self._shards_limit = MAX_SHARDS
         self._due = due_shard()
         self.timers = Timers(self, self._due)
         self.courier = Courier(self)
@@ -232,10 +235,7 @@ class Engine(Appending):
         await advance(self, to, settle)
 
     def _clock_changed(self) -> None:
-        state = self.clock.state()
-        if state != self._clock_saved:
-            self._clock_saved = state
-            self._begin().writes[CLOCK_KEY] = encode(ClockRecord(*state))
+        self._save_clock()
         self.timers.clock_changed()
 
     async def stamp(self, key: bytes, value: bytes) -> None:
@@ -266,7 +266,9 @@ class Engine(Appending):
             await self._change(left_s)
 
     def _busy(self) -> bool:
-        if self.open_batch is not None or self._inflight or not self.courier.idle or self.timers.busy():
+        if self.open_batch is not None or self._inflight or self._recovering:
+            return True
+        if not self.courier.idle or self.timers.busy():
             return True
         return self.remote and self._runner.busy > 0
 
@@ -279,11 +281,25 @@ class Engine(Appending):
             handle.cancel()
 
     async def _recover(self) -> None:
-        await recover(self, first=False)
+        """After a refusal. Requests go on meanwhile; letters and timers wait until everything is loaded again."""
+        loaded_at = -1
+        while loaded_at != self.refusals and not self.closing:
+            await self.machine.sleep(RETRY_S)
+            refusals = self.refusals
+            try:
+                await recover(self, first=False)
+            except Exception:  # noqa: BLE001 - a connection may raise anything, and recovery goes on
+                _log.exception("recovery failed")
+            else:
+                loaded_at = refusals
+        self._recovering = False
+        self.courier.resume()
+        self.settled()
 
     def _add_shard(self, key: ShardKey) -> Shard:
-        if len(self._shards) >= MAX_SHARDS:
+        if len(self._shards) >= self._shards_limit:
             self._shards = {name: shard for name, shard in self._shards.items() if not shard.is_idle()}
+            self._shards_limit = max(MAX_SHARDS, 2 * len(self._shards))
         shard = self._shards[key] = Shard(ShardKey(*key))
         shard.reader = self._runner.reader(shard) if self.remote else self._reader
         return shard

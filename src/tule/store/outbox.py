@@ -13,7 +13,7 @@ import structlog
 
 from tule.kernel.errors import AwsError
 from tule.store.backend import Pair
-from tule.store.batch import Batch
+from tule.store.batch import REFUSED, Batch
 from tule.store.records import FateRecord, OutboxRecord, decode_outbox, encode
 from tule.store.space import NUMBER, WATERMARK, fate_key, outbox_key
 from tule.store.transaction import ShardKey, Target
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 DELIVERIES_A_TURN = 1_000
 """Letters delivered before the loop gets its turn back (ours)."""
 
-RETRY_S = 1.0
-"""Until letters are tried again after the store could not take or give anything (ours)."""
+RETRY_S = 0.25
+"""Until a letter is tried again after its destination could not be read (ours)."""
 
 DROPPED = "ledger/outbox/dropped"
 
@@ -71,6 +71,10 @@ class Courier:
             number = NUMBER.unpack(key[2:])[0]
             target = Target(record.shard, record.receiver)
             self.post(Letter(number, record.source, target, record.message, record.trace, key[1]))
+        for shard, lane in self._lanes.items():
+            # Letters may have been posted while the rows were read: each once, and those of a slot in their order.
+            letters = {(letter.slot, letter.number): letter for letter in reversed(lane)}
+            self._lanes[shard] = deque(letters[place] for place in sorted(letters))
         if rows:
             self._engine.wake()
 
@@ -97,18 +101,23 @@ class Courier:
             self._engine.run(shard, self._deliver, letter, context, partial(self._settled, letter))
 
     def pause(self) -> None:
-        """The store takes nothing: forget all lanes, to be loaded again, and try after a while."""
+        """The store takes nothing: forget all lanes, and deliver nothing until they are loaded again.
+
+        A letter that is new must not be delivered before an older one that is not loaded yet: the watermark would
+        make the older one look delivered.
+        """
         self._lanes.clear()
         self.ready.clear()
         self.paused = True
-        self._engine.machine.call_later(RETRY_S, self._resume)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         self.paused = False
         self._engine.wake()
 
     def _deliver(self, txn: "Transaction", letter: Letter) -> None:
         """The transaction on the destination's shard: effect, watermark and the end of the outbox entry."""
+        if letter.batch is not None and letter.batch.state == REFUSED:
+            return  # it waited for a fetch while the transaction that sent it was lost
         if not self._is_repetition(txn, letter):
             self._take(txn, letter)
         txn.erase(outbox_key(letter.slot, letter.number))
