@@ -15,7 +15,7 @@ from tule.store.transaction import ShardKey
 _HEAD: Final = b"\x01\x01\x01"
 _FORMAT: Final = struct.Struct(">3sQQQQI")
 _SUM: Final = struct.Struct(">I")
-_BYTES: Final = _FORMAT.size + _SUM.size
+_WHOLE: Final = struct.Struct(">3sQQQQII")
 
 
 class Receipt(NamedTuple):
@@ -52,10 +52,9 @@ def parse(identity: int, handle: str) -> Receipt:
         raw = a2b_base64(handle, strict_mode=True)
     except ValueError:
         raise invalid_receipt(handle) from None
-    if len(raw) != _BYTES:
+    if len(raw) != _WHOLE.size:
         raise invalid_receipt(handle)
-    body, (checksum,) = raw[:-4], _SUM.unpack(raw[-4:])
-    head, generation, number, visible_at, received_at, _receives = _FORMAT.unpack(body)
-    if head != _HEAD or checksum != zlib.crc32(body, identity):
+    head, generation, number, visible_at, received_at, _receives, checksum = _WHOLE.unpack(raw)
+    if head != _HEAD or checksum != zlib.crc32(raw[:-4], identity):
         raise invalid_receipt(handle)
     return Receipt(generation, Claim(number, visible_at), received_at)

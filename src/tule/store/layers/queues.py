@@ -378,15 +378,16 @@ def _erase(txn: Txn, window: Window, counted: Point, gone: Sequence[tuple[int, S
     """Delete all rows of these messages. Arrivals (state None) leave the window's own list elsewhere."""
     rows = window.rows
     visible = in_flight = delayed = 0
+    delete = txn.delete
     for number, state in gone:
         if state is None:
-            txn.delete(rows.body(number, FRESH))
+            delete(rows.body(number, FRESH))
             visible -= 1
             continue
-        txn.delete(rows.body(number, state.flags))
-        txn.delete(rows.visibility(state.visible_at, number))
+        delete(rows.body(number, state.flags))
+        delete(rows.visibility(state.visible_at, number))
         if state.flags & MOVED:
-            txn.delete(rows.moved(number))
+            delete(rows.moved(number))
         change = _standing(counted, number, state)
         visible, in_flight, delayed = visible - change[0], in_flight - change[1], delayed - change[2]
     _count(txn, in_flight, delayed)
