@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from tule.kernel.clocks import Instant
 from tule.store.backend import Pair, Range
-from tule.store.keys import after
+from tule.store.keys import after, pack
 from tule.store.records import decode_clock
-from tule.store.space import CLOCK_KEY, OUTBOX, SLOT
+from tule.store.space import CLOCK_KEY, OUTBOX, SHARD, SLOT
 
 if TYPE_CHECKING:
     from tule.store.engine import Engine
@@ -50,8 +50,12 @@ async def _all(engine: "Engine", space: bytes) -> list[Pair]:
         start = after(rows[-1][0])
 
 
+_OF_TULE = SHARD + pack("tule")
+
+
 class Fingerprint:
-    """A hash over all rows that requests caused: not the format, the clock's state or the ceilings of ids."""
+    """A hash over all rows that requests caused: not the format, the clock's state, the ceilings of ids, or what Tule
+    keeps for itself (shards of "tule": its root pair, which services were started, usage of reads)."""
 
     __slots__ = ("_hash", "_start")
 
@@ -64,6 +68,8 @@ class Fingerprint:
 
     def add(self, rows: Sequence[Pair]) -> None:
         for key, value in rows:
+            if key.startswith(_OF_TULE):
+                continue
             self._hash.update(b"%d %d " % (len(key), len(value)))
             self._hash.update(key)
             self._hash.update(value)
