@@ -249,6 +249,28 @@ def test_slow_and_silent_clients_are_cut_off():
     serve(cut, limits=ServerLimits(header_s=0.05, idle_s=0.05, stall_s=0.05))
 
 
+def test_nobody_is_cut_off_while_the_application_works():
+    async def test(site: Site) -> None:
+        replies: list[Exchange] = []
+        site.server.app = lambda _, reply: replies.append(reply)
+        for upload in (
+            b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+            b"GET /x HTTP/1.1\r\nHost: h\r\n\r\nGET",
+        ):
+            reader, writer = await site.connect()
+            writer.write(upload)
+            await until(lambda: len(replies) == 1)
+            await turns(20)
+            for connection in list(site.server._connections):
+                connection.check(float("inf"))
+            replies.pop()(HttpResponse(200, [], b"late"))
+            assert (await reader.readuntil(b"late")).startswith(b"HTTP/1.1 200")
+            writer.transport.abort()
+            await until(lambda: site.server.open_connections == 0)
+
+    serve(test, wants_stream=lambda request: request.method == "PUT")
+
+
 def test_too_many_connections_are_told_so():
     async def test(site: Site) -> None:
         _, writer = await site.connect()

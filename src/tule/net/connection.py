@@ -423,8 +423,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def check(self, now_s: float) -> None:
-        """End a connection whose client is too slow or has nothing to say."""
-        if now_s >= self.deadline_s and not (self._paused and not self._writing_paused):
+        """End a connection whose client is too slow or has nothing to say; never one that waits for us."""
+        if now_s < self.deadline_s:
+            return
+        reading_late = (self._active is None or self._stream is not None) and not self._paused
+        if self._writing_paused or reading_late:
             self.abort()
 
     def abort(self) -> None:
