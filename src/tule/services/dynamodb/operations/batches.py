@@ -151,7 +151,7 @@ def batch_get_item(txn: ReadTxn, request: Request) -> Request:
         [row_of_key(table, key) for key in wanted["Keys"]] for table, wanted in zip(opened, asked.values(), strict=True)
     ]
     answer: Request = {"Responses": {}, "UnprocessedKeys": {}}
-    capacities, room = [], MAX_ANSWER_BYTES
+    capacities, room, spent = [], MAX_ANSWER_BYTES, 0
     for (name, wanted), table, projection, keys in zip(asked.items(), opened, projections, places, strict=True):
         check_nested(table, projection)
         read = _Read(txn, wanted, keys, room, projection)
@@ -159,8 +159,9 @@ def batch_get_item(txn: ReadTxn, request: Request) -> Request:
         answer["Responses"][name] = read.items
         if read.left:
             answer["UnprocessedKeys"][name] = wanted | {"Keys": read.left}
-        bill_read(table, read.halves)
+        spent += read.halves
         capacities.append(consumed(request.get("ReturnConsumedCapacity"), table, read.halves / 2))
+    bill_read(opened[0], spent)
     if capacities and capacities[0] is not None:
         answer["ConsumedCapacity"] = capacities
     return answer
