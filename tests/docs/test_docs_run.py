@@ -61,3 +61,8 @@ def test_links_lead_somewhere(page):
 
 def test_the_tutorials_need_nothing_of_this_machine():
     assert os.environ.get("TULE_DIR") is None, "a developer's own Tule must not be what the tutorials talk to"
+
+
+def test_the_reference_is_what_the_code_says():
+    done = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run: python docs/generate.py"
