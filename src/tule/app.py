@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import structlog
 
-from tule.admin import banner, clock, counters, house, ledger, traces
+from tule.admin import banner, clock, counters, functions, house, ledger, traces
 from tule.admin.api import AdminApi, Page
 from tule.gateway.admission import Admission, is_loopback
 from tule.gateway.authentication import Authenticator
@@ -46,10 +46,12 @@ from tule.observe.logsink import LogQueue
 from tule.observe.metering import record_reads
 from tule.observe.spans import SpanRecorder
 from tule.observe.tracefile import TraceFile
+from tule.runtime.contract import FunctionRuntime
 from tule.services.declaration import Environment
 from tule.store import DirectoryInUseError, Engine, open_store
 from tule.store.blobs import FileBlobs
 from tule.store.transaction import ShardKey, Txn
+from tule.wire.streaming import wants_stream
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -180,12 +182,12 @@ class Tule:
         self.tasks.keep("usage of reads", self._keep_read_usage)
 
     async def _listen(self) -> None:
-        public = HttpServer(self.gateway, self.machine, self.tasks)
-        functions = HttpServer(self.gateway, self.machine, self.tasks, listener="functions")
+        public = HttpServer(self.gateway, self.machine, self.tasks, wants_stream=wants_stream)
+        inner = HttpServer(self.gateway, self.machine, self.tasks, listener="functions", wants_stream=wants_stream)
         for sock in self.sockets.public:
             await public.listen_on(sock)
-        await functions.listen_on(self.sockets.functions)
-        self.servers = [public, functions]
+        await inner.listen_on(self.sockets.functions)
+        self.servers = [public, inner]
 
     async def stop(self) -> None:
         """Answer what has begun, stop the services, write what is waiting, close the store."""
@@ -243,6 +245,7 @@ class Tule:
             *clock.endpoints(self.clock, self._clock_kept, self._advance),
             *ledger.endpoints(partial(counters.totals, self.store), partial(counters.abnormal, self.store)),
             *traces.endpoints(self.spans),
+            *functions.endpoints(self._function_runtime),
         ]
         pages: dict[str, Page] = {
             "/_tule/health": partial(house.health, self.services),
@@ -256,6 +259,10 @@ class Tule:
             house.Measured(self.traffic, self.spans, self.logs, self.tasks, self.store, self._open_connections)
         )
 
+    def _function_runtime(self) -> FunctionRuntime | None:
+        runtime: FunctionRuntime | None = self.ports.functions
+        return runtime
+
     def _open_connections(self) -> int:
         return sum(server.open_connections for server in self.servers)
 
@@ -266,7 +273,7 @@ class Tule:
         store = ("memory", False) if settings.memory else (kept, True)
         urls = (self.sockets.url, self.sockets.functions_url)
         calls = (list(self.services.started), self.ongoing.waiting)
-        return banner.status(settings, self.clock, urls, store, banner.sandbox(), calls)
+        return banner.status(settings, self.clock, urls, store, banner.sandbox(self._function_runtime()), calls)
 
     def note(self) -> dict[str, Any]:
         """What the command line must know to find this Tule."""

@@ -8,6 +8,7 @@ from tule import __version__
 from tule.admin.house import Status
 from tule.kernel.clocks import ServiceClock
 from tule.kernel.settings import Settings
+from tule.runtime.contract import FunctionRuntime
 
 PERMISSIONS = "off (no policy engine yet)"
 
@@ -44,9 +45,9 @@ def status(
     )  # fmt: skip
 
 
-def sandbox() -> str:
-    """The rung that functions run on, as far as it is known before the first one runs."""
-    return "decided when the first function runs"
+def sandbox(runtime: FunctionRuntime | None) -> str:
+    """What confines functions."""
+    return runtime.rung() if runtime is not None else "none: this Tule runs no functions"
 
 
 def text(status: Status, *, as_json: bool) -> str:
