@@ -12,6 +12,7 @@ import structlog
 from tule.net.body import BodyStream, ClientGoneError
 from tule.net.exchange import Exchange, close_stream
 from tule.net.heads import render_head
+from tule.net.limits import REFUSALS
 from tule.net.messages import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
@@ -21,50 +22,22 @@ _log = structlog.get_logger("tule.net")
 
 NEVER = float("inf")
 
-REFUSALS = {
-    400: b"The request is not HTTP/1.1 as RFC 9112 has it.\n",
-    405: b"CONNECT is for proxies, and this is none.\n",
-    413: b"The body is larger than this server takes.\n",
-    431: b"The header lines are larger than this server takes.\n",
-    503: b"Too many connections, or too many large bodies at once. Try again in a moment.\n",
-}
-
 
 class Connection(asyncio.Protocol):
     """Parses with httptools. One request at a time is with the application, the next ones wait in order."""
 
+    # fmt: off
     __slots__ = (
-        "_active",
-        "_begun",
-        "_body",
-        "_body_size",
-        "_continue_due",
-        "_discarding",
-        "_eof",
-        "_head_done",
-        "_head_size",
-        "_headers",
-        "_parser",
-        "_paused",
-        "_queue",
-        "_refusal",
-        "_request",
-        "_server",
-        "_serving",
-        "_stream",
-        "_transport",
-        "_unfinished_head_size",
-        "_upgrading",
-        "_url",
-        "_write_waiter",
-        "_writing_paused",
-        "deadline_s",
-        "lost",
-        "peer",
-    )  # fmt: skip
+        "_active", "_begun", "_body", "_body_size", "_continue_due", "_discarding", "_eof", "_head_done",
+        "_head_size", "_header_names", "_headers", "_parser", "_paused", "_queue", "_refusal", "_request", "_server",
+        "_serving", "_stream", "_transport", "_unfinished_head_size", "_upgrading", "_url", "_write_waiter",
+        "_writing_paused", "deadline_s", "lost", "peer",
+    )
+    # fmt: on
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
+        self._header_names = server.header_names
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[HttpRequest, bool, bool]] = deque()
         self._active: Exchange | None = None
@@ -184,15 +157,17 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:
             return  # a trailer: nothing of ours reads them
-        self._grow_head(len(name) + len(value) + 4)
-        headers, text = self._headers, value.decode("latin-1")
-        key = self._server.header_names.get(name) or self._server.learn_header_name(name)
+        self._head_size += len(name) + len(value) + 4
+        headers = self._headers
+        key = self._header_names.get(name) or self._server.learn_header_name(name)
         if key in headers:
-            text = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
-        headers[key] = text
+            headers[key] += f"{'; ' if key == 'cookie' else ', '}{value.decode('latin-1')}"
+        else:
+            headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._head_done = True
+        self._grow_head(0)
         if self._refusal or self._upgrading is not None:
             return
         target = self._url.decode("latin-1")

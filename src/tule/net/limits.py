@@ -1,4 +1,4 @@
-"""What one listener puts up with. Tests narrow these; the product takes them as they are."""
+"""What one listener puts up with, and what it says to the rest."""
 
 from dataclasses import dataclass
 
@@ -24,3 +24,12 @@ class ServerLimits:
     """Requests that wait on one connection before its reading pauses."""
     stream_high_bytes: int = 256 * 1024
     """Unread bytes of a streamed body at which reading pauses; it goes on at a quarter of them."""
+
+
+REFUSALS = {
+    400: b"The request is not HTTP/1.1 as RFC 9112 has it.\n",
+    405: b"CONNECT is for proxies, and this is none.\n",
+    413: b"The body is larger than this server takes.\n",
+    431: b"The header lines are larger than this server takes.\n",
+    503: b"Too many connections, or too many large bodies at once. Try again in a moment.\n",
+}

@@ -23,6 +23,8 @@ LONGEST_TICK_S = 5.0
 """How late a connection's deadline may be noticed."""
 
 MOST_HEADER_NAMES = 1024
+LONGEST_KEPT_HEADER_NAME = 64
+"""Names are remembered for as long as the listener lives, so strangers must not fill memory with them (ours)."""
 
 
 class HttpServer:
@@ -159,7 +161,7 @@ class HttpServer:
     def learn_header_name(self, raw: bytes) -> str:
         """The lower-case text of a header name; the usual ones are remembered."""
         name = raw.decode("latin-1").lower()
-        if len(self.header_names) < MOST_HEADER_NAMES:
+        if len(self.header_names) < MOST_HEADER_NAMES and len(raw) <= LONGEST_KEPT_HEADER_NAME:
             self.header_names[raw] = name
         return name
 

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from tule.kernel.errors import AwsError
@@ -224,7 +224,6 @@ def routing_refusal(request: HttpRequest, error: AwsError, request_id: str) -> H
     return _fault(load(service or "s3"), protocol if protocol.startswith("rest") else "rest-json", error, request_id)
 
 
-@lru_cache(maxsize=1024)
 def _signing_service(signing_name: str) -> str:
     """botocore's name of the first service that signs with this name, or ""."""
     entries = catalog().by_signing_name.get(signing_name, ())

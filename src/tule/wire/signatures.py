@@ -10,6 +10,9 @@ from tule.net.messages import HttpRequest
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SIGNATURE_LENGTH: Final = 64
 
+LONGEST_KEPT_HEADER: Final = 1024
+"""Longer headers are read anew each time, so that nobody fills memory with them (ours; usual ones have 300 bytes)."""
+
 
 @dataclass(slots=True)
 class Signature:
@@ -46,7 +49,7 @@ def read_signature(request: HttpRequest) -> Signature | None:
 
 def _from_header(header: str) -> Signature | None:
     # A client's header is the same for a day but for the signature at its end.
-    claims = _claims(header[:-SIGNATURE_LENGTH])
+    claims = _claims(header[:-SIGNATURE_LENGTH]) if len(header) <= LONGEST_KEPT_HEADER else None
     if claims is not None:
         return Signature(*claims, header[-SIGNATURE_LENGTH:])
     algorithm, _, rest = header.partition(" ")
