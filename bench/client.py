@@ -121,7 +121,12 @@ class Load:
         runs = [await self._timed() for _ in range(self.job.get("runs", 5)) if not self._done.done()]
         self.ended = True
         await asyncio.wait({self._done}, timeout=10)
-        return {"runs": runs, "errors": self.errors, "first_error": self.first_error}
+        return {
+            "runs": runs,
+            "errors": self.errors,
+            "first_error": self.first_error,
+            "all_units": self.workload.units,
+        }
 
     async def _timed(self) -> dict[str, Any]:
         self._latencies = []

@@ -43,6 +43,8 @@ class Row:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     server_cpu: float = 0.0
+    server_us: float = 0.0
+    """CPU time of Tule's processes for each unit, warm-up included: the figure that a busy machine spoils least."""
     client_cpu: float = 0.0
     ceiling: float | None = None
     errors: int = 0
@@ -125,7 +127,9 @@ class Bench:
         if done.returncode:
             raise RuntimeError(f"the client failed: {done.stderr[-2000:]}")
         result: dict[str, Any] = json.loads(done.stdout)
-        result["server_cpu"] = (self._cpu_s() - before) / (os.times().elapsed - started)
+        used_s = self._cpu_s() - before
+        result["server_cpu"] = used_s / (os.times().elapsed - started)
+        result["server_us"] = used_s / max(1, result["all_units"]) * 1_000_000
         return result
 
     def rate(self, row: Row, job: Job, *, ceiling: bool = True) -> Row:
@@ -150,7 +154,8 @@ class Bench:
         row.p50_ms = statistics.median([run["p50_ms"] for run in runs] or [0.0])
         row.p99_ms = statistics.median([run["p99_ms"] for run in runs] or [0.0])
         row.client_cpu = statistics.median([run["client_cpu"] for run in runs] or [0.0])
-        row.server_cpu, row.errors, row.runs = result["server_cpu"], result["errors"], runs
+        row.server_cpu, row.server_us = result["server_cpu"], result["server_us"]
+        row.errors, row.runs = result["errors"], runs
         row.note = row.note or result["first_error"]
         if ceiling:
             row.ceiling = self.ceiling(job)
@@ -255,7 +260,7 @@ def heading(title: str, bench: Bench, load: float) -> str:
     return (
         f"{title} ({where})\n{os.cpu_count()} cores, load before {load:.2f}{busy}\n"
         f"{'':<46} {'asked':>9} {'reached':>9} {'spread':>17} {'p50 ms':>7} {'p99 ms':>7} "
-        f"{'CPU srv/cli':>11} {'ceiling':>8}  verdict"
+        f"{'CPU srv/cli':>11} {'us/unit':>7} {'ceiling':>8}  verdict"
     )
 
 
@@ -267,5 +272,5 @@ def line(row: Row) -> str:
     note = f"  {row.note}" if row.note else ""
     return (
         f"{row.name:<46} {asked:>9} {row.reached:>9,.{digits}f} {spread:>17} {row.p50_ms:>7.2f} {row.p99_ms:>7.2f} "
-        f"{row.server_cpu:>5.2f}/{row.client_cpu:<5.2f} {ceiling:>8}  {row.verdict}{note}"
+        f"{row.server_cpu:>5.2f}/{row.client_cpu:<5.2f} {row.server_us:>7.1f} {ceiling:>8}  {row.verdict}{note}"
     )

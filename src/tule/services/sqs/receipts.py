@@ -14,7 +14,6 @@ from tule.store.transaction import ShardKey
 
 _HEAD: Final = b"\x01\x01\x01"
 _FORMAT: Final = struct.Struct(">3sQQQQI")
-_SUM: Final = struct.Struct(">I")
 _WHOLE: Final = struct.Struct(">3sQQQQII")
 
 
@@ -43,7 +42,8 @@ class Handles:
 
     def of(self, number: int, visible_at: int, receives: int) -> str:
         body = _FORMAT.pack(_HEAD, self._generation, number, visible_at, self._received_at, receives & 0xFFFFFFFF)
-        return b2a_base64(body + _SUM.pack(zlib.crc32(body, self._identity)), newline=False).decode("ascii")
+        checksum = zlib.crc32(body, self._identity).to_bytes(4, "big")
+        return b2a_base64(body + checksum, newline=False).decode("ascii")
 
 
 def parse(identity: int, handle: str) -> Receipt:

@@ -240,16 +240,22 @@ def _chosen(attributes: Attributes, names: Sequence[str]) -> Attributes:
 
 
 def _note(ctx: Context, shard: ShardKey, answer: Answer) -> None:
-    """Spans in each message's own trace: how long it waited in the queue, and that it was given up."""
+    """Spans in the messages' own traces: how long they waited in the queue, and which were given up.
+
+    Messages that one call sent and one call received are one span.
+    """
     env = ctx.env
     wall_ms = env.machine.wall_ms()
     now = env.clock.now()
     for name, kind, messages in (("queue wait", "queue", answer.received), ("dead letter", "dead-letter", answer.dead)):
+        together: dict[tuple[str, int], list[Message]] = {}
         for message in messages:
-            waited_ms = max(0, now - message.sent_at)
+            together.setdefault((message.trace, message.sent_at), []).append(message)
+        for (header, sent_at), same in together.items():
+            waited_ms = max(0, now - sent_at)
             env.ports.spans.record(
                 Span(
-                    _hop(message.trace, env.random, wall_ms // 1000),
+                    _hop(header, env.random, wall_ms // 1000),
                     name,
                     kind,
                     (wall_ms - waited_ms) * 1000,
@@ -257,7 +263,7 @@ def _note(ctx: Context, shard: ShardKey, answer: Answer) -> None:
                     shard.account,
                     shard.region,
                     shard.name,
-                    notes=(("message", message.message_id),),
+                    notes=[("message", message.message_id) for message in same],
                 )
             )
 
