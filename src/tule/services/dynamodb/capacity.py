@@ -7,9 +7,9 @@ here, because eventually consistent ones are.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tule.observe.metering import meter
+from tule.observe.metering import meter, meter_read
 from tule.services.dynamodb.models import OpenTable
-from tule.store.transaction import Txn
+from tule.store.transaction import ReadTxn, Txn
 
 READ_UNIT_BYTES: Final = 4096
 WRITE_UNIT_BYTES: Final = 1024
@@ -24,24 +24,12 @@ def write_units(size: int) -> int:
     return -(-size // WRITE_UNIT_BYTES) or 1
 
 
-def bill_read(table: OpenTable, halves: int) -> None:
-    """Remember a read until the shard's next write bills it; what a crash loses of it was never durable."""
-    table.unbilled.halves += halves
+def bill_read(txn: ReadTxn, halves: int) -> None:
+    meter_read(txn, "dynamodb.read_half_units", halves)
 
 
-def bill_write(txn: Txn, table: OpenTable, units: int) -> None:
-    """Count write units, and the reads since the last write."""
-    unbilled = table.unbilled
-    if units:
-        meter(txn, "dynamodb.write_units", units)
-    whole = unbilled.halves // 2
-    if whole:
-        meter(txn, "dynamodb.read_units", whole)
-
-        def billed() -> None:
-            unbilled.halves -= whole * 2
-
-        txn.then(billed)
+def bill_write(txn: Txn, units: int) -> None:
+    meter(txn, "dynamodb.write_units", units)
 
 
 def consumed(

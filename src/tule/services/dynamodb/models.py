@@ -85,24 +85,14 @@ class OpenIndex:
         return self.index.local
 
 
-class Unbilled:
-    """Half read units since the last write: reads have no batch of their own to count in."""
-
-    __slots__ = ("halves",)
-
-    def __init__(self) -> None:
-        self.halves = 0
-
-
 class OpenTable:
-    """A table with what its users ask for all the time; `unbilled` is common to all tables of the shard."""
+    """A table with what its users ask for all the time."""
 
     __slots__ = ("by_name", "has_local", "hash_key", "hash_type", "indexes", "key_names", "name", "range_key",
-                 "range_type", "rows", "table", "ttl", "types", "unbilled")  # fmt: skip
+                 "range_type", "rows", "table", "ttl", "types")  # fmt: skip
 
-    def __init__(self, table: Table, unbilled: Unbilled) -> None:
+    def __init__(self, table: Table) -> None:
         self.table = table
-        self.unbilled = unbilled
         self.name = table.name
         self.rows = Rows(table.generation)
         self.types = table.types

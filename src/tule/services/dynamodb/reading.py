@@ -64,8 +64,8 @@ class Reading:
             answer["Count"] = len(items)
             if not self._count_only:
                 answer["Items"] = items
-            return self._finish(answer, page, halves, fetched)
-        return self._finish(answer, page, halves, 0)
+            return self._finish(txn, answer, page, halves, fetched)
+        return self._finish(txn, answer, page, halves, 0)
 
     def _chosen(self, txn: ReadTxn, items: list[Item]) -> tuple[list[Item], int]:
         """The items that pass the filter, as they are to be shown; half units spent on fetching from the table."""
@@ -88,11 +88,13 @@ class Reading:
     def _item_key(self, item: Item) -> list[bytes]:
         return [key_bytes(item[name]) for name in self._source.table.key_names]
 
-    def _finish(self, answer: dict[str, Any], page: tables.Page, halves: int, fetched: int) -> dict[str, Any]:
+    def _finish(
+        self, txn: ReadTxn, answer: dict[str, Any], page: tables.Page, halves: int, fetched: int
+    ) -> dict[str, Any]:
         if page.more:
             last = decode_item(page.rows[-1][1][tables.HEAD_BYTES :])
             answer["LastEvaluatedKey"] = {name: last[name] for name in self._source.key_names}
-        bill_read(self._source.table, halves + fetched)
+        bill_read(txn, halves + fetched)
         if "ReturnConsumedCapacity" in self._request:
             index = self._source.index
             by_index = {index.name: halves / 2} if index is not None else {}

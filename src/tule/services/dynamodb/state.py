@@ -13,7 +13,7 @@ from tule.kernel.arns import Arn
 from tule.kernel.clocks import Instant
 from tule.kernel.context import RequestContext
 from tule.services.dynamodb.errors import table_missing
-from tule.services.dynamodb.models import OpenTable, Table, Unbilled
+from tule.services.dynamodb.models import OpenTable, Table
 from tule.store.keys import pack, prefix_end, unpack
 from tule.store.layers.tables import erase
 from tule.store.transaction import ReadTxn, ShardKey, Txn
@@ -37,14 +37,13 @@ encode_item = msgspec.json.Encoder().encode
 class OpenTables:
     """Memory of the shard's owner; always rebuildable from the store."""
 
-    __slots__ = ("committed", "latest", "unbilled")
+    __slots__ = ("committed", "latest")
 
-    def __init__(self, tables: dict[str, OpenTable], unbilled: Unbilled) -> None:
+    def __init__(self, tables: dict[str, OpenTable]) -> None:
         self.latest = tables
         """As transactions see them: batches that are not yet committed included."""
         self.committed = dict(tables)
         """As reads see them."""
-        self.unbilled = unbilled
 
 
 def shard_of(context: RequestContext, _request: Any) -> ShardKey:
@@ -53,9 +52,8 @@ def shard_of(context: RequestContext, _request: Any) -> ShardKey:
 
 def _load(txn: ReadTxn) -> OpenTables:
     pairs = txn.scan(_TABLES, prefix_end(_TABLES), _MOST_TABLES)
-    unbilled = Unbilled()
-    tables = (OpenTable(_decode(value), unbilled) for _, value in pairs)
-    return OpenTables({table.name: table for table in tables}, unbilled)
+    tables = (OpenTable(_decode(value)) for _, value in pairs)
+    return OpenTables({table.name: table for table in tables})
 
 
 def open_tables(txn: ReadTxn) -> OpenTables:
@@ -91,8 +89,7 @@ def table_to_read(txn: ReadTxn, given: str) -> OpenTable:
 
 def save_table(txn: Txn, table: Table) -> OpenTable:
     """Write a table's record, new or changed."""
-    tables = open_tables(txn)
-    opened = OpenTable(table, tables.unbilled)
+    tables, opened = open_tables(txn), OpenTable(table)
     txn.put(pack("table", table.name), _encode(table))
 
     def remember() -> None:

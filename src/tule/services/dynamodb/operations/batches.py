@@ -94,7 +94,7 @@ def _write(txn: Txn, table: OpenTable, place: bytes, write: Request, size: int) 
         cost = write_item(txn, table, place, old, write["PutRequest"]["Item"], size)
     else:
         cost = write_item(txn, table, place, old, None) if old is not None else Cost(1, {})
-    bill_write(txn, table, cost.total)
+    bill_write(txn, cost.total)
     return cost
 
 
@@ -161,7 +161,7 @@ def batch_get_item(txn: ReadTxn, request: Request) -> Request:
             answer["UnprocessedKeys"][name] = wanted | {"Keys": read.left}
         spent += read.halves
         capacities.append(consumed(request.get("ReturnConsumedCapacity"), table, read.halves / 2))
-    bill_read(opened[0], spent)
+    bill_read(txn, spent)
     if capacities and capacities[0] is not None:
         answer["ConsumedCapacity"] = capacities
     return answer

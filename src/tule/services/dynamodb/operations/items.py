@@ -92,7 +92,7 @@ def put_item(txn: Txn, request: Request) -> Request:
     old = stored_at(txn, key)
     meets(request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, item, size)
-    bill_write(txn, table, cost.total)
+    bill_write(txn, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
     return write_answer(request, table, cost, item, attributes)
 
@@ -109,7 +109,7 @@ def delete_item(txn: Txn, request: Request) -> Request:
     old = stored_at(txn, key)
     meets(request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, None) if old is not None else Cost(1, {})
-    bill_write(txn, table, cost.total)
+    bill_write(txn, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
     return write_answer(request, table, cost, item, attributes)
 
@@ -139,7 +139,7 @@ def update_item(txn: Txn, request: Request) -> Request:
     change = Change(request, update, placeholders, old)
     change.apply(table)
     cost = change.write(txn, table, key)
-    bill_write(txn, table, cost.total)
+    bill_write(txn, cost.total)
     return write_answer(request, table, cost, request["Key"], change.attributes())
 
 
@@ -223,7 +223,7 @@ def get_item(txn: ReadTxn, request: Request) -> Request:
     row = txn.get(key)
     size = 0 if row is None else size_of(row)
     halves = read_halves(size, consistent=bool(request.get("ConsistentRead")))
-    bill_read(table, halves)
+    bill_read(txn, halves)
     answer: Request = {}
     if row is not None:
         body = body_of(row)

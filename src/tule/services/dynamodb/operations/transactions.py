@@ -143,7 +143,7 @@ def transact_write_items(txn: Txn, request: Request) -> Request:
             return _answer(request, actions, [Cost(0, {}) for _ in actions])
     _cancel([reason or action.check(txn) for action, reason in zip(actions, misplaced, strict=True)])
     costs = [action.write(txn) for action in actions]
-    bill_write(txn, actions[0].table, 2 * sum(cost.total for cost in costs))
+    bill_write(txn, 2 * sum(cost.total for cost in costs))
     if token is not None:
         remember_token(txn, token, digest, Instant(txn.now + TOKEN_LIFE_MS))
     return _answer(request, actions, costs)
@@ -196,7 +196,7 @@ def transact_get_items(txn: ReadTxn, request: Request) -> Request:
     for table, projection, row in zip(opened, projections, txn.get_many(places), strict=True):
         stored = Stored(row) if row is not None else None
         halves = 2 * read_halves(stored.size if stored is not None else 0, consistent=True)
-        bill_read(table, halves)
+        bill_read(txn, halves)
         by_table[table.name] = (table, by_table.get(table.name, (table, 0.0))[1] + halves / 2)
         shown = None if stored is None else raw(stored.body) if projection is None else projection.of(stored.item())
         responses.append({} if shown is None else {"Item": shown})
