@@ -21,6 +21,7 @@ import structlog
 
 from tule.admin import banner, clock, counters, functions, house, ledger, traces
 from tule.admin.api import AdminApi, Page
+from tule.admin.endpoints import AdminError
 from tule.gateway.admission import Admission, is_loopback
 from tule.gateway.authentication import Authenticator
 from tule.gateway.calls import InnerCalls
@@ -50,6 +51,7 @@ from tule.runtime.contract import FunctionRuntime
 from tule.services.declaration import Environment
 from tule.store import DirectoryInUseError, Engine, open_store
 from tule.store.blobs import FileBlobs
+from tule.store.opening import DirectoryLock
 from tule.store.transaction import ShardKey, Txn
 from tule.wire.streaming import wants_stream
 
@@ -303,6 +305,10 @@ class Tule:
         return settled
 
     async def _reset(self) -> None:
+        if self.settings.store:
+            raise AdminError(
+                501, "NotImplemented", "Tule does not reset a PostgreSQL store yet. Stop Tule and drop the database."
+            )
         self.resetting = True
         self.machine.call_later(0.05, self.stopping.set)  # the answer is on its way first
 
@@ -352,6 +358,8 @@ def run(settings: Settings, ready: int = -1) -> int:
     home = Home(settings.home(), memory=settings.memory)
     log = ownlog.configure(settings.log_level, home.log_file)
     try:
+        if not settings.memory and not settings.store:
+            DirectoryLock.take(home.data).release()  # who has the directory matters more than who has the port
         sockets = Sockets(settings)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

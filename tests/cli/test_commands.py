@@ -189,6 +189,9 @@ def test_a_second_tule_on_one_directory_names_the_first(tmp_path: Path):
         second = tule_command("up", "--port", "0", "--dir", str(tmp_path))
         assert second.returncode == 1
         assert str(first.process.pid) in second.stderr
+        same_port = tule_command("up", "--port", str(first.port), "--dir", str(tmp_path))
+        assert same_port.returncode == 1
+        assert str(first.process.pid) in same_port.stderr
         detached = tule_command("up", "--detach", "--port", "0", "--dir", str(tmp_path))
         assert detached.returncode == 1
         assert str(first.process.pid) in detached.stderr

@@ -1,6 +1,8 @@
 """Calls through the whole chain: identity, tracing, refusals by name."""
 
+import json
 import re
+import socket
 
 import boto3
 import pytest
@@ -8,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tule.testing.server import Tule
 
+ROOT = "Root=1-5759e988-aaaa1234e1be46a994272793"
 TRACE = "1-5759e988-bd862e3fe1be46a994272793"
 
 
@@ -73,6 +76,36 @@ def test_a_refused_call_is_a_hop_with_its_error(tule: Tule, fresh_account: str):
         tule.client("sqs", fresh_account).get_queue_url(QueueName="missing")
     named = [trace for trace in tule.admin("traces?limit=200")["traces"] if trace["account"] == fresh_account]
     assert [trace["status"] for trace in named] == ["QueueDoesNotExist"]
+
+
+def test_a_request_for_nothing_leaves_a_span_too(tule: Tule):
+    import urllib3
+
+    headers = {"X-Amz-Target": "Nothing.AtAll", "Content-Type": "application/x-amz-json-1.0", "X-Amzn-Trace-Id": ROOT}
+    answer = urllib3.PoolManager().request("POST", tule.url + "/void", body=b"{}", headers=headers, retries=False)
+    assert answer.status in (400, 404)
+    (hop,) = tule.admin(f"traces/{ROOT.removeprefix('Root=')}")["spans"]
+    assert hop["name"] == "unrouted POST /void"
+    assert hop["status"] == "UnknownOperationException"
+
+
+def test_a_long_poll_ends_when_its_caller_leaves(fresh_account: str):
+    with Tule() as running:
+        client = running.client("sqs")
+        url = client.create_queue(QueueName="left")["QueueUrl"]
+        body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
+        head = (
+            f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.0\r\n"
+            f"X-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", running.port)) as connection:
+            connection.sendall(head.encode() + body)
+            while running.admin("status")["waiting_calls"] == 0:
+                pass
+        while running.admin("status")["waiting_calls"] > 0:
+            pass
+        client.send_message(QueueUrl=url, MessageBody="for somebody else")
+        assert client.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "for somebody else"
 
 
 def test_a_trace_that_does_not_exist(tule: Tule):

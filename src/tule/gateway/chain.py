@@ -32,6 +32,8 @@ Internal = Callable[[HttpRequest, Reply], None]
 """Answers Tule's own endpoints (/_tule/, /_localstack/)."""
 
 MAX_PLAIN_HOSTS: Final = 256
+UNROUTED: Final = "unrouted"
+"""The name of spans of requests that were for no operation."""
 
 _log = structlog.get_logger("tule.gateway")
 
@@ -158,7 +160,10 @@ class Gateway:
             where = route(request)
         except AwsError as error:
             self._traffic.unrouted += 1
-            reply(routing_refusal(request, error, self._contexts.new_request_id()))
+            context = self._contexts.of_request(request, UNROUTED, UNROUTED, "", "")
+            reply(routing_refusal(request, error, context.request_id))
+            subject = f"{request.method} {request.path}"
+            self._traffic.finished(context, UNROUTED, started_ns, self._now_ns(), error.error_code, subject)
             return
         bound = self._bound.get((where.service, where.operation))
         if bound is None:
