@@ -28,8 +28,21 @@ def read_document(service: str) -> dict[str, Any]:
             if path.exists():
                 raw = path.read_bytes()
                 decoded: dict[str, Any] = msgspec.json.decode(gzip.decompress(raw) if name.endswith(".gz") else raw)
+                _drop_prose(decoded)
                 return decoded
     raise FileNotFoundError(f"botocore has no model of {service}.")
+
+
+def _drop_prose(node: Any) -> None:
+    """Take the documentation out, which is most of a model's memory."""
+    if isinstance(node, dict):
+        if isinstance(node.get("documentation"), str):
+            del node["documentation"]
+        for part in node.values():
+            _drop_prose(part)
+    elif isinstance(node, list):
+        for part in node:
+            _drop_prose(part)
 
 
 class Shape:
