@@ -6,7 +6,7 @@ from tule.kernel.clocks import Instant
 from tule.observe.ledger import EXPIRED, record
 from tule.services.sqs.queue import EXPIRY_KEY, OwnedQueue, owned
 from tule.store.keys import pack, unpack
-from tule.store.layers import queues
+from tule.store.layers import queues_expiry
 from tule.store.layers.queues_rows import Point, decode_point, encode_point
 from tule.store.transaction import Txn
 
@@ -37,7 +37,7 @@ def expire(txn: Txn, _key: bytes, payload: bytes) -> None:
         return
     settings, window = queue.existing.settings, queue.existing.window
     start = decode_point(payload) if payload else Point(0, 0)
-    outcome, onward = queues.expire(txn, window, settings.terms.retention_ms, start)
+    outcome, onward = queues_expiry.expire(txn, window, settings.terms.retention_ms, start)
     if outcome.expired:
         record(txn, settings.hop, EXPIRED, outcome.expired)
     if onward is not None:
@@ -57,5 +57,5 @@ def sweep(txn: Txn, key: bytes, _payload: bytes) -> None:
     """Erase some of a generation, and come again for the rest."""
     (generation,) = unpack(key)
     assert isinstance(generation, int)
-    if queues.sweep(txn, generation):
+    if queues_expiry.sweep(txn, generation):
         leave_behind(txn, generation)

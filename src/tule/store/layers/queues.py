@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from tule.store.keys import after, prefix_end
+from tule.store.keys import after
 from tule.store.layers.queues_rows import (
     FRESH,
     MOVED,
     SET_ASIDE,
     Message,
     Point,
-    QueueRows,
     State,
     decode_message,
     decode_state,
@@ -33,8 +32,8 @@ from tule.store.layers.queues_rows import (
 from tule.store.layers.queues_window import DELAYED, IN_FLIGHT, Arrival, Window
 from tule.store.transaction import ReadTxn, Txn
 
-SWEEP_ROWS: Final = 500
-"""Rows that one transaction erases or looks through for expiry (ours: about 3 ms of the writer)."""
+MAX_REMOVED: Final = 500
+"""Messages that one transaction removes on its way (ours: about 3 ms of the writer)."""
 COUNT_ROWS: Final = 200
 """Visibility rows beyond those in memory that one transaction counts (ours: about 1 ms)."""
 
@@ -181,7 +180,7 @@ class _Candidates:
 def take(txn: Txn, window: Window, limit: int, visibility_ms: int, terms: Terms) -> Taken:
     """Take up to `limit` messages out of sight until `visibility_ms` from now.
 
-    What has expired or was received too often is removed on the way, at most `SWEEP_ROWS` in one call.
+    What has expired or was received too often is removed on the way, at most `MAX_REMOVED` in one call.
     """
     now = txn.now
     counted = count_due(txn, window).point
@@ -192,7 +191,7 @@ def take(txn: Txn, window: Window, limit: int, visibility_ms: int, terms: Terms)
     gone: list[tuple[int, State | None]] = []
     dead: list[tuple[State, Message]] = []
     expired = 0
-    while len(received) < limit and len(gone) < SWEEP_ROWS:
+    while len(received) < limit and len(gone) < MAX_REMOVED:
         candidate = candidates.next()
         if candidate is None:
             break
@@ -216,7 +215,7 @@ def take(txn: Txn, window: Window, limit: int, visibility_ms: int, terms: Terms)
         txn.put(window.rows.cursor, (last + 1).to_bytes(8, "big"))
         txn.then(partial(window.left_fresh, candidates.fresh))
     if gone:
-        _erase(txn, window, counted, gone)
+        erase(txn, window, counted, gone)
     if received:
         _hide(txn, window, counted, left, received)
     return Taken(received, dead, expired)
@@ -270,7 +269,7 @@ def remove(txn: Txn, window: Window, claims: Iterable[Claim]) -> int:
     """Delete messages; how many of them were there."""
     found = {claim.number: state for claim in claims if (state := find(txn, window, claim)) is not None}
     if found:
-        _erase(txn, window, window.counted, list(found.items()))
+        erase(txn, window, window.counted, list(found.items()))
     return len(found)
 
 
@@ -305,76 +304,7 @@ def forget_counts(txn: Txn, window: Window) -> int:
     return visible + in_flight + delayed
 
 
-def sweep(txn: Txn, generation: int) -> bool:
-    """Erase some rows of a generation that was left behind. True if there may be more."""
-    root = QueueRows(generation).root
-    found = txn.scan(root, prefix_end(root), SWEEP_ROWS)
-    if found:
-        txn.delete_range(root, after(found[-1][0]))
-    return len(found) == SWEEP_ROWS
-
-
-class Expiry(NamedTuple):
-    """What `expire` did: how many messages it removed, and when to look again (None: the queue holds nothing old)."""
-
-    expired: int
-    next_at: int | None
-
-
-def expire(txn: Txn, window: Window, retention_ms: int, start: Point) -> tuple[Expiry, Point | None]:
-    """Remove messages that are older than the retention and not in flight.
-
-    Looks through arrivals in order, and through due visibility rows from `start`; returns the point where to go on
-    when there were too many for one transaction.
-    """
-    oldest = txn.now - retention_ms
-    gone, fresh, next_sent = _expired_arrivals(txn, window, oldest)
-    rows = window.rows
-    found = txn.scan(rows.visibility(*start), rows.visibility(txn.now + 1, 0), SWEEP_ROWS)
-    for key, value in found:
-        point = point_of(key)
-        state = decode_state(point.at, value)
-        if state.sent_at <= oldest:
-            gone.append((point.number, state))
-        elif next_sent is None or state.sent_at < next_sent:
-            next_sent = state.sent_at
-    if fresh:
-        last = window.fresh[fresh - 1][0]
-        txn.put(rows.cursor, (last + 1).to_bytes(8, "big"))
-        txn.then(partial(window.left_fresh, fresh))
-    if gone:
-        _erase(txn, window, window.counted, gone)
-    if len(found) == SWEEP_ROWS:
-        last_point = point_of(found[-1][0])
-        return Expiry(len(gone), txn.now), Point(last_point.at, last_point.number + 1)
-    if len(gone) >= SWEEP_ROWS:
-        return Expiry(len(gone), txn.now), Point(0, 0)
-    moments = [] if next_sent is None else [next_sent + retention_ms]
-    hidden = window.timed[window.due(txn.now) :]
-    moments += [max(point.at, window.states[point.number].sent_at + retention_ms) for point in hidden]
-    if window.bound is not None:
-        moments.append(window.bound.at)
-    return Expiry(len(gone), min(moments, default=None)), None
-
-
-def _expired_arrivals(txn: Txn, window: Window, oldest: int) -> tuple[list[tuple[int, State | None]], int, int | None]:
-    """Arrivals that are too old, how many there are, and when the first that isn't was sent."""
-    gone: list[tuple[int, State | None]] = []
-    position = 0
-    while position < SWEEP_ROWS:
-        if position >= len(window.fresh):
-            window.fill_fresh(txn, position + 1)
-            if position >= len(window.fresh):
-                return gone, position, None
-        number, message, _size = window.fresh[position]
-        if message.sent_at > oldest:
-            return gone, position, message.sent_at
-        gone.append((number, None))
-        position += 1
-    return gone, position, None
-
-
-def _erase(txn: Txn, window: Window, counted: Point, gone: Sequence[tuple[int, State | None]]) -> None:
+def erase(txn: Txn, window: Window, counted: Point, gone: Sequence[tuple[int, State | None]]) -> None:
     """Delete all rows of these messages. Arrivals (state None) leave the window's own list elsewhere."""
     rows = window.rows
     visible = in_flight = delayed = 0
