@@ -258,7 +258,7 @@ class Engine(Appending):
     async def quiet(self, at_most_s: float) -> None:
         """Return when nothing is due, undelivered or uncommitted, or after `at_most_s` of machine time."""
         deadline_s = self.machine.monotonic_s() + at_most_s
-        await asyncio.sleep(0)
+        await self.machine.sleep(0)
         while self._busy():
             left_s = deadline_s - self.machine.monotonic_s()
             if left_s <= 0:

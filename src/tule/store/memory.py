@@ -70,6 +70,14 @@ class MemoryBackend:
             keys.sort()
 
 
+async def _turn() -> None:
+    """Let the loop turn once."""
+    loop = asyncio.get_running_loop()
+    turned = loop.create_future()
+    loop.call_soon(turned.set_result, None)
+    await turned
+
+
 @dataclass
 class ForcedMissBackend:
     """Memory that must be fetched and is forgotten at once: every first read of a run misses."""
@@ -85,12 +93,12 @@ class ForcedMissBackend:
     ) -> tuple[list[bytes | None], list[list[Pair]]]:
         self.fetches += 1
         found = [self.rows.get(key) for key in keys], [self.rows.range(*asked) for asked in ranges]
-        await asyncio.sleep(0)  # the snapshot is older than what is appended meanwhile, as over a connection
+        await _turn()  # the snapshot is older than what is appended meanwhile, as over a connection
         return found
 
     async def commit(self, batches: Sequence[Batch]) -> None:
-        await asyncio.sleep(0)
+        await _turn()
         self.rows.commit(batches)
-        await asyncio.sleep(0)
+        await _turn()
 
     async def close(self) -> None: ...
