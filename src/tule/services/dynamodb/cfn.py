@@ -9,6 +9,8 @@ from tule.services.resources import ResourceRequest, ResourceState, ResourceType
 
 TABLE: Final = "AWS::DynamoDB::Table"
 MAX_NAME: Final = 255
+FILLING_S: Final = 0.05
+"""Between two looks at whether a new index is filled (ours)."""
 
 _PASSED: Final = ("KeySchema", "AttributeDefinitions", "BillingMode", "TableClass")
 
@@ -119,19 +121,48 @@ def _shape(index: Mapping[str, Any]) -> dict[str, Any]:
     return {member: index.get(member) for member in ("IndexName", "KeySchema", "Projection")}
 
 
+def _by_name(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {index["IndexName"]: index for index in _indexes(properties.get("GlobalSecondaryIndexes") or [])}
+
+
 def _index_updates(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Changes of indexes' throughput; any other change of theirs is refused by name."""
-    before = _indexes(old.get("GlobalSecondaryIndexes") or [])
-    after = _indexes(new.get("GlobalSecondaryIndexes") or [])
-    if [_shape(index) for index in before] != [_shape(index) for index in after]:
-        raise OperationNotImplementedError(
-            "dynamodb", "UpdateTable", "Global indexes of a table that exists can't be added, removed or changed."
+    """Changes of indexes' throughput; keys and projections of an index that stays can't change, as on AWS."""
+    before, after = _by_name(old), _by_name(new)
+    both = [name for name in after if name in before]
+    if any(_shape(before[name]) != _shape(after[name]) for name in both):
+        raise AwsError(
+            "Cannot update GSI's properties other than Provisioned Throughput and Contributor Insights "
+            "Specification. You can create a new GSI with a different name.",
+            code="ValidationException",
         )
     return [
-        {"Update": {"IndexName": index["IndexName"], "ProvisionedThroughput": index["ProvisionedThroughput"]}}
-        for index, earlier in zip(after, before, strict=True)
-        if "ProvisionedThroughput" in index and index != earlier
+        {"Update": {"IndexName": name, "ProvisionedThroughput": after[name]["ProvisionedThroughput"]}}
+        for name in both
+        if "ProvisionedThroughput" in after[name] and after[name] != before[name]
     ]
+
+
+async def _exchange_indexes(ctx: Context, name: str, new: Mapping[str, Any]) -> None:
+    """Delete and create global indexes, one after the other, until the table has those of the template."""
+    told = (await ctx.aws.dynamodb.describe_table(TableName=name))["Table"]
+    found = {index["IndexName"] for index in told.get("GlobalSecondaryIndexes", ())}
+    wanted = _by_name(new)
+    for gone in sorted(found - set(wanted)):
+        await ctx.aws.dynamodb.update_table(
+            TableName=name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": gone}}]
+        )
+    for made in (index for index in wanted if index not in found):
+        await ctx.aws.dynamodb.update_table(
+            TableName=name,
+            AttributeDefinitions=new["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": wanted[made]}],
+        )
+    while any(index["IndexStatus"] != "ACTIVE" for index in told.get("GlobalSecondaryIndexes", ())) or (
+        found != set(wanted)
+    ):
+        await ctx.env.machine.sleep(FILLING_S)
+        told = (await ctx.aws.dynamodb.describe_table(TableName=name))["Table"]
+        found = {index["IndexName"] for index in told.get("GlobalSecondaryIndexes", ())}
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +189,7 @@ async def update(ctx: Context, request: ResourceRequest, old: Mapping[str, Any],
             # An attempt before this one may have got as far.
             if "will not change" not in error.message:
                 raise
+    await _exchange_indexes(ctx, physical_id, request.properties)
     await _set_time_to_live(ctx, physical_id, request.properties)
     state = await _state(ctx, physical_id)
     await _set_tags(ctx, state.attributes["Arn"], _tags(request))

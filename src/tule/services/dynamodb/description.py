@@ -50,6 +50,8 @@ def _index(txn: ReadTxn, opened: OpenTable, index: Index, status: str) -> dict[s
     }
     if not index.local:
         told |= {"IndexStatus": status, "ProvisionedThroughput": _throughput(index.throughput)}
+        if index.building:
+            told |= {"IndexStatus": "CREATING", "Backfilling": True}
     return told
 
 

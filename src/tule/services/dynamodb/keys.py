@@ -121,13 +121,14 @@ def check_updated_index_keys(table: OpenTable, item: Item) -> None:
 
 
 def row_in_index(index: OpenIndex, item: Item, item_key: bytes) -> bytes | None:
-    """The place of an item's row in an index, or None if the item lacks one of its keys."""
-    partition = item.get(index.index.hash_key)
-    if partition is None:
-        return None
-    if not index.index.range_key:
-        return index.rows.index_key(key_bytes(partition), None, item_key)
-    sort = item.get(index.index.range_key)
-    if sort is None:
-        return None
-    return index.rows.index_key(key_bytes(partition), key_bytes(sort), item_key)
+    """The place of an item's row in an index, or None if the item lacks one of its keys.
+
+    A value that can't be a key is like none: items from before the index may have such.
+    """
+    parts = []
+    for name, tag in zip(index.keys, index.types, strict=True):
+        value = item.get(name)
+        if value is None or not value.get(tag):
+            return None
+        parts.append(key_bytes(value))
+    return index.rows.index_key(parts[0], parts[1] if len(parts) > 1 else None, item_key)

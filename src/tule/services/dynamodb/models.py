@@ -33,6 +33,8 @@ class Index(msgspec.Struct, frozen=True):
     projection: str
     included: tuple[str, ...] = ()
     throughput: Throughput = Throughput()
+    building: bool = False
+    """Made after the table, and not yet filled from it: written to already, but not read."""
 
 
 class TimeToLive(msgspec.Struct, frozen=True):
@@ -62,18 +64,21 @@ class Table(msgspec.Struct, frozen=True):
     table_class: str = ""
     tags: dict[str, str] = {}
     ttl: TimeToLive = TimeToLive()
+    indexes_made: int = 0
+    """How many indexes there ever were: their numbers are not used again."""
 
 
 class OpenIndex:
     """An index with what its users ask for all the time."""
 
-    __slots__ = ("index", "key_names", "keys", "name", "projected", "rows")
+    __slots__ = ("index", "key_names", "keys", "name", "projected", "rows", "types")
 
     def __init__(self, table: Table, index: Index) -> None:
         self.index = index
         self.name = index.name
         self.rows = Rows(table.generation, index.number)
         self.keys = tuple(filter(None, (index.hash_key, index.range_key)))
+        self.types = tuple(table.types[name] for name in self.keys)
         table_keys = tuple(filter(None, (table.hash_key, table.range_key)))
         self.key_names = (*self.keys, *(name for name in table_keys if name not in self.keys))
         """The attributes of a LastEvaluatedKey."""

@@ -58,7 +58,8 @@ class Source:
         if self.index is None:
             return item_key
         place = row_in_index(self.index, key, item_key)
-        assert place is not None
+        if place is None:
+            raise ValidationError(NO_MATCH)
         return place
 
 
@@ -69,6 +70,8 @@ def source_of(table: OpenTable, name: str | None, *, consistent: bool) -> Source
     index = table.by_name.get(name)
     if index is None:
         raise ValidationError(f"The table does not have the specified index: {name}")
+    if index.index.building:
+        raise ValidationError(f"Cannot read from backfilling global secondary index: {name}")
     if consistent and not index.local:
         raise ValidationError("Consistent reads are not supported on global secondary indexes")
     return Source(table, index)

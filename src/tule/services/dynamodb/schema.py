@@ -124,6 +124,7 @@ class Indexes:
         self._types = types
         self._billing_mode = billing_mode
         self.found: list[Index] = []
+        self.made = 0
 
     def add_local(self, given: Sequence[Request]) -> None:
         if not given:
@@ -166,8 +167,8 @@ class Indexes:
         if any(index.name == name for index in self.found):
             raise invalid(f"Duplicate index name: {name}")
         throughput = Throughput() if local else self._throughput(given, name)
-        number = len(self.found) + 1
-        self.found.append(Index(name, number, local, hash_key, range_key, projection, included, throughput))
+        self.made += 1
+        self.found.append(Index(name, self.made, local, hash_key, range_key, projection, included, throughput))
 
     def _throughput(self, given: Request, name: str) -> Throughput:
         for member in ("OnDemandThroughput", "WarmThroughput"):

@@ -4,8 +4,18 @@ from typing import Final
 
 from tule.services.declaration import Operation, Read, Service, Transact
 from tule.services.dynamodb.constraints import constrained
-from tule.services.dynamodb.operations import account, batches, expiry, items, queries, tables, tags, transactions
-from tule.services.dynamodb.state import BACKFILL, EXPIRE, REPEAT, SWEEP, shard_of, sweep
+from tule.services.dynamodb.operations import (
+    account,
+    batches,
+    expiry,
+    indexes,
+    items,
+    queries,
+    tables,
+    tags,
+    transactions,
+)
+from tule.services.dynamodb.state import BACKFILL, EXPIRE, FILL, REPEAT, SWEEP, shard_of, sweep
 from tule.services.dynamodb.state import SERVICE as NAME
 
 _OPERATIONS: Final[dict[str, Operation]] = {
@@ -43,12 +53,12 @@ SERVICE: Final = Service(
         SWEEP: sweep,
         EXPIRE: expiry.expire,
         BACKFILL: expiry.backfill,
+        FILL: indexes.fill,
         REPEAT: transactions.expire_token,
     },
     resources="tule.services.dynamodb.cfn",
     coverage={
         "CreateTable": "No streams, KMS keys, resource policies or on-demand limits; throughput is kept, not enforced.",
-        "UpdateTable": "Indexes can't be added or removed.",
         "UpdateTimeToLive": "Items go when they are due, not days later.",
     },
 )

@@ -22,6 +22,7 @@ SERVICE: Final = "dynamodb"
 SWEEP: Final = "sweep"
 EXPIRE: Final = "expire"
 BACKFILL: Final = "ttl-backfill"
+FILL: Final = "index-backfill"
 REPEAT: Final = "repeat"
 
 _TABLES: Final = pack("table")
@@ -143,6 +144,6 @@ def forget_token(txn: Txn, key: bytes) -> None:
 
 
 def sweep(txn: Txn, key: bytes, _payload: bytes) -> None:
-    """Erase some rows of a table that was deleted, and come back for the rest."""
-    if not erase(txn, int(unpack(key)[0])):
+    """Erase some rows of a table or index that was deleted, and come back for the rest."""
+    if not erase(txn, *(int(part) for part in unpack(key))):
         txn.due(txn.now, SWEEP, key)

@@ -85,6 +85,8 @@ def _write_index(
     if old_key == new_key and old == new:
         return 0
     old_size = item_size(old) if old is not None else None
+    if index.index.building and old_key is not None and txn.get(old_key) is None:
+        old_size = None
     if new is not None and index.projected is not None:
         row = tables.row(item_size(new), encode_item(new))
     units = 0
@@ -96,6 +98,14 @@ def _write_index(
         tables.write(txn, index.rows, new_key, old_size, row)
         units += write_units(max(tables.size_of(row), old_size or 0))
     return units
+
+
+def fill_index(txn: Txn, index: OpenIndex, key: bytes, item: Item) -> None:
+    """Give an item from before the index its row there, unless a write has been faster."""
+    place = row_in_index(index, item, key)
+    if place is not None and txn.get(place) is None:
+        carried = _projected(index, item)
+        tables.write(txn, index.rows, place, None, tables.row(item_size(carried), encode_item(carried)))
 
 
 def expiry_of(item: Item | None, attribute: str) -> int | None:

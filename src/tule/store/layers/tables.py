@@ -166,9 +166,9 @@ def page(txn: ReadTxn, start: bytes, end: bytes, *, most_rows: int, most_bytes: 
     return Page(found, False, total)
 
 
-def erase(txn: Txn, generation: int) -> bool:
-    """Erase some of a generation's rows; True when none are left."""
-    start = pack("row", generation)
+def erase(txn: Txn, *which: int) -> bool:
+    """Erase some rows of a generation, or of one index in it; True when none are left."""
+    start = pack("row", *which)
     end = prefix_end(start)
     pairs = txn.scan(start, end, ERASED_ROWS)
     if pairs:

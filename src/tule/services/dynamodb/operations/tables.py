@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from tule.kernel.errors import OperationNotImplementedError
 from tule.services.dynamodb.constraints import check_new_name
 from tule.services.dynamodb.description import describe
 from tule.services.dynamodb.errors import (
@@ -18,6 +17,7 @@ from tule.services.dynamodb.errors import (
     table_missing,
 )
 from tule.services.dynamodb.models import ON_DEMAND, PROVISIONED, OpenTable, Table, Throughput
+from tule.services.dynamodb.operations.indexes import changed_index, changed_throughput
 from tule.services.dynamodb.schema import (
     Indexes,
     billing_of,
@@ -82,6 +82,7 @@ def create_table(txn: Txn, request: Request) -> Request:
         protected=bool(request.get("DeletionProtectionEnabled")),
         table_class=request.get("TableClass", ""),
         tags={tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
+        indexes_made=len(indexes.found),
     )
     return {"TableDescription": describe(txn, save_table(txn, table), "CREATING")}
 
@@ -135,7 +136,7 @@ def update_table(txn: Txn, request: Request) -> Request:
     opened = to_write(txn, request["TableName"])
     table = _with_billing(txn, opened.table, request)
     for update in updates:
-        table = _with_index(txn, table, update["Update"])
+        table = changed_index(txn, table, update, request.get("AttributeDefinitions", ()))
     if "DeletionProtectionEnabled" in request:
         table = msgspec.structs.replace(table, protected=request["DeletionProtectionEnabled"])
     if "TableClass" in request:
@@ -161,10 +162,6 @@ def _check_index_updates(updates: list[Request]) -> None:
     if changes > 1:
         raise LimitExceededError(
             "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
-        )
-    if changes:
-        raise OperationNotImplementedError(
-            "dynamodb", "UpdateTable", "Indexes can't be added to or taken from a table that exists; make a new one."
         )
 
 
@@ -200,40 +197,5 @@ def _with_billing(txn: Txn, table: Table, request: Request) -> Table:
             "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
         )
     return msgspec.structs.replace(
-        table, billing_mode=mode, billing_named=named, throughput=_changed(txn, current, asked)
+        table, billing_mode=mode, billing_named=named, throughput=changed_throughput(txn, current, asked)
     )
-
-
-def _changed(txn: Txn, current: Throughput, asked: Throughput) -> Throughput:
-    """The new throughput, with when it last grew and shrank."""
-    grew = asked.read > current.read or asked.write > current.write
-    shrank = asked.read < current.read or asked.write < current.write
-    return Throughput(
-        asked.read,
-        asked.write,
-        txn.now if grew else current.increased_ms,
-        txn.now if shrank else current.decreased_ms,
-    )
-
-
-def _with_index(txn: Txn, table: Table, update: Request) -> Table:
-    name = update["IndexName"]
-    if not any(index.name == name and not index.local for index in table.indexes):
-        raise ValidationError(
-            "This operation cannot be performed with given input values. Please contact DynamoDB service team for "
-            "more info: Action Blocked: IndexUpdate"
-        )
-    if "ProvisionedThroughput" not in update:
-        raise OperationNotImplementedError("dynamodb", "UpdateTable", "Only an index's throughput can be changed.")
-    if table.billing_mode == ON_DEMAND:
-        raise invalid(
-            "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
-        )
-    asked = throughput_of(update, index=name)
-    indexes = tuple(
-        msgspec.structs.replace(index, throughput=_changed(txn, index.throughput, asked))
-        if index.name == name
-        else index
-        for index in table.indexes
-    )
-    return msgspec.structs.replace(table, indexes=indexes)
