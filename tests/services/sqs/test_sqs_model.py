@@ -104,7 +104,7 @@ class QueueMachine(RuleBasedStateMachine):
             letters: list[dict[str, Any]] = []
             while batch := self.cloud.receive("http://localhost/000000000000/dead", 10, VisibilityTimeout=1):
                 letters += batch
-            self.cloud.clock.step_to(self.now + 1000)  # they are visible again
+            self.cloud.advance(1)  # they are visible again
             for letter in letters:
                 if letter["MessageId"] in self.model:
                     assert letter["MessageId"] in worn
