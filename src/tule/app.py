@@ -47,7 +47,7 @@ from tule.observe.logsink import LogQueue
 from tule.observe.metering import record_reads
 from tule.observe.spans import SpanRecorder
 from tule.observe.tracefile import TraceFile
-from tule.runtime.contract import FunctionRuntime
+from tule.runtime.functions import Functions
 from tule.services.declaration import Environment
 from tule.store import DirectoryInUseError, Engine, open_store
 from tule.store.blobs import FileBlobs
@@ -139,6 +139,14 @@ class Tule:
             on_pressure=self._under_pressure,
         )
         self.blobs = FileBlobs(home.scratch / "blobs", self.random)
+        self.functions = Functions(
+            home.scratch / "functions",
+            self.machine,
+            self.random,
+            self.logs,
+            sockets.functions_url,
+            cache=home.path / "cache",
+        )
         self.ports = Ports(
             self.credentials,
             self.spans,
@@ -148,6 +156,7 @@ class Tule:
             sockets.functions_url,
             self.public_url,
             str(home.scratch),
+            self.functions,
         )
 
     # -- life
@@ -156,6 +165,7 @@ class Tule:
         """Open the store, listen, and let services resume what they were doing."""
         settings = self.settings
         await self.store.start()
+        await self.functions.start()
         background = self.contexts.background(settings.account, settings.region)
         root = await root_pair(self.store, background, self.random)
         self.credentials.remember(root)
@@ -198,6 +208,7 @@ class Tule:
         await drained
         await self._write_read_usage()
         await self.services.stop()
+        await self.functions.stop()
         await self.tasks.close()
         await self.store.close()
         self.spans.close()
@@ -245,9 +256,9 @@ class Tule:
         endpoints = [
             *house.endpoints(self.status, root, self.services, self.store.fingerprint, self._reset),
             *clock.endpoints(self.clock, self._clock_kept, self._advance),
-            *ledger.endpoints(partial(counters.totals, self.store), partial(counters.abnormal, self.store)),
+            *ledger.endpoints(self._counters, partial(counters.abnormal, self.store)),
             *traces.endpoints(self.spans),
-            *functions.endpoints(self._function_runtime),
+            *functions.endpoints(self.functions),
         ]
         pages: dict[str, Page] = {
             "/_tule/health": partial(house.health, self.services),
@@ -256,14 +267,14 @@ class Tule:
         }
         return AdminApi(self.home.token(self.random), endpoints, pages, self.tasks)
 
+    async def _counters(self, prefix: str) -> dict[str, int]:
+        await self._write_read_usage()
+        return await counters.totals(self.store, prefix)
+
     def _metrics(self) -> HttpResponse:
         return house.metrics(
             house.Measured(self.traffic, self.spans, self.logs, self.tasks, self.store, self._open_connections)
         )
-
-    def _function_runtime(self) -> FunctionRuntime | None:
-        runtime: FunctionRuntime | None = self.ports.functions
-        return runtime
 
     def _open_connections(self) -> int:
         return sum(server.open_connections for server in self.servers)
@@ -275,7 +286,7 @@ class Tule:
         store = ("memory", False) if settings.memory else (kept, True)
         urls = (self.sockets.url, self.sockets.functions_url)
         calls = (list(self.services.started), self.ongoing.waiting)
-        return banner.status(settings, self.clock, urls, store, banner.sandbox(self._function_runtime()), calls)
+        return banner.status(settings, self.clock, urls, store, self.functions.rung(), calls)
 
     def note(self) -> dict[str, Any]:
         """What the command line must know to find this Tule."""

@@ -8,7 +8,6 @@ from tule import __version__
 from tule.admin.house import Status
 from tule.kernel.clocks import ServiceClock
 from tule.kernel.settings import Settings
-from tule.runtime.contract import FunctionRuntime
 
 PERMISSIONS = "off (no policy engine yet)"
 
@@ -43,11 +42,6 @@ def status(
         __version__, os.getpid(), url, functions_url, str(settings.home()), description, durable, sandbox, PERMISSIONS,
         clock_text, settings.account, settings.region, *calls, lines,
     )  # fmt: skip
-
-
-def sandbox(runtime: FunctionRuntime | None) -> str:
-    """What confines functions."""
-    return runtime.rung() if runtime is not None else "none: this Tule runs no functions"
 
 
 def text(status: Status, *, as_json: bool) -> str:

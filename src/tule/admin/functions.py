@@ -1,7 +1,5 @@
 """Execution environments, as people ask for them."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from tule.admin.endpoints import Ask, Endpoint
@@ -30,13 +28,10 @@ class Instances(msgspec.Struct, frozen=True):
     instances: list[Instance]
 
 
-def endpoints(runtime: Callable[[], FunctionRuntime | None]) -> list[Endpoint]:
+def endpoints(runtime: FunctionRuntime) -> list[Endpoint]:
     """GET functions/instances."""
 
     async def listed(_: Ask) -> Instances:
-        functions = runtime()
-        if functions is None:
-            return Instances("", [])
         found = [
             Instance(
                 one.id,
@@ -49,8 +44,8 @@ def endpoints(runtime: Callable[[], FunctionRuntime | None]) -> list[Endpoint]:
                 one.pss_kb,
                 instant_text(one.started_ms * 1000),
             )
-            for one in functions.instances()
+            for one in runtime.instances()
         ]
-        return Instances(functions.rung(), found)
+        return Instances(runtime.rung(), found)
 
     return [Endpoint("GET", "functions/instances", "Execution environments and what confines them", listed, Instances)]
