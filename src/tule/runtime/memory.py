@@ -24,7 +24,6 @@ class Groups:
     def find(cls, pid: int, host_pid: int) -> Self:
         """The host's groups, tried out: only what can be made is used."""
         for root, limit_file, prepare in ((V1, "memory.limit_in_bytes", False), (V2, "memory.max", True)):
-            _sweep(root)
             folder = root / f"tule-{host_pid}-{pid}"
             try:
                 folder.mkdir()
@@ -62,12 +61,13 @@ class Groups:
             group.rmdir()
 
 
-def _sweep(root: Path) -> None:
-    """Remove groups that runners left behind which were killed: empty ones go, others are in use."""
-    for folder in root.glob("tule-*"):
-        for group in [*folder.glob("*/"), folder]:
-            with suppress(OSError):
-                group.rmdir()
+def sweep() -> None:
+    """Remove groups of runners that were killed. To be called where the host's processes are seen."""
+    for folder in [*V1.glob("tule-*"), *V2.glob("tule-*")]:
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            for group in [*folder.glob("*/"), folder]:
+                with suppress(OSError):
+                    group.rmdir()
 
 
 def children(pid: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""`tule-runner`: the process under which every function runs. Started by `tule.runtime.runner_link`, and by nothing else.
+"""`tule-runner`: the process under which every function runs. Started by `tule.runtime.runner_link` alone.
 
-It owns the zygotes, passes Tule's wishes on to them, makes and removes what instances need on the host, ends strays, and
-goes when Tule goes. As the first process of a pid namespace it takes everything below it along, whatever ends it.
+It owns the zygotes, passes Tule's wishes on to them, makes and removes what instances need on the host, ends strays,
+and goes when Tule goes. As the first process of a pid namespace it takes everything below it along, whatever ends it.
 """
 
 import json
@@ -98,7 +98,10 @@ class Runner:
     # -- what Tule asks for
 
     def _obey(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        except OSError:
+            return False
         if not data:
             return False
         message = json.loads(data)
@@ -271,6 +274,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         confinement.prctl(confinement.PR_SET_CHILD_SUBREAPER, 1)
+        memory.sweep()
         scratch = tempfile.mkdtemp(prefix="probe-", dir=settings["scratch"])
         if not settings.get("bare") and confinement.probe(scratch):
             _enter_namespaces(settings)

@@ -126,7 +126,9 @@ def enter_tree(scratch, shown):
     for name in ("dev", "proc", "tmp", "var", "var/task", "var/runtime", "opt", "tule"):
         os.mkdir(f"{scratch}/{name}", 0o755)
     os.chmod(f"{scratch}/tmp", 0o1777)
-    mount("tule", f"{scratch}/tule", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")  # one unmount takes it all away
+    mount(
+        "tule", f"{scratch}/tule", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k"
+    )  # one unmount takes it all away
     for name in DEVICES:
         os.close(os.open(f"{scratch}/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
         mount(f"/dev/{name}", f"{scratch}/dev/{name}", "", MS_BIND)

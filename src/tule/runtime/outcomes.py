@@ -1,0 +1,125 @@
+"""What AWS says of an invocation: error payloads, START, END and REPORT lines, and the tail of the log."""
+
+import math
+import signal
+from typing import Any, Final
+
+import msgspec
+
+from tule.runtime.contract import LOG_TAIL_BYTES, MAX_RESPONSE_BYTES, FunctionVersion
+
+EXIT_ERROR: Final = "Runtime.ExitError"
+TIMED_OUT: Final = "Sandbox.Timedout"
+TOO_LARGE: Final = "Function.ResponseSizeTooLarge"
+
+_SIGNALS: Final = {
+    signal.SIGKILL: "killed",
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGABRT: "aborted",
+    signal.SIGTERM: "terminated",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "floating point exception",
+    signal.SIGILL: "illegal instruction",
+    signal.SIGINT: "interrupt",
+    signal.SIGHUP: "hangup",
+    signal.SIGQUIT: "quit",
+    signal.SIGTRAP: "trace/breakpoint trap",
+    signal.SIGPIPE: "broken pipe",
+    signal.SIGSYS: "bad system call",
+    signal.SIGXFSZ: "file size limit exceeded",
+}
+"""As the runtime's supervisor on AWS, a Go program, names them."""
+
+
+def exit_error(request_id: str, status: int | None) -> dict[str, Any]:
+    """The process ended instead of answering. `status` as `Instance.exit_status` gives it."""
+    if status is None:
+        status = -signal.SIGKILL
+    if status == 0:
+        told = "Runtime exited without providing a reason"
+    elif status < 0:
+        told = f"Runtime exited with error: signal: {_SIGNALS.get(signal.Signals(-status), f'signal {-status}')}"
+    else:
+        told = f"Runtime exited with error: exit status {status}"
+    return {"errorType": EXIT_ERROR, "errorMessage": f"RequestId: {request_id} Error: {told}"}
+
+
+def timed_out(request_id: str, timeout_s: int) -> dict[str, Any]:
+    """The function took longer than it may."""
+    return {
+        "errorType": TIMED_OUT,
+        "errorMessage": f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds",
+    }
+
+
+def too_large() -> dict[str, Any]:
+    """The answer is more than a synchronous invocation may return."""
+    return {
+        "errorType": TOO_LARGE,
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes).",
+    }
+
+
+def start_line(request_id: str, version: FunctionVersion) -> str:
+    return f"START RequestId: {request_id} Version: {version.version}"
+
+
+def end_line(request_id: str) -> str:
+    return f"END RequestId: {request_id}"
+
+
+def report_line(  # noqa: PLR0913 - one for each field of the line
+    request_id: str,
+    version: FunctionVersion,
+    *,
+    duration_ms: float,
+    init_ms: float | None,
+    memory_mb: int,
+    trace_header: str,
+    status: str = "",
+) -> str:
+    """The REPORT line, with the trace's line below it as AWS prints them."""
+    parts = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {duration_ms:.2f} ms",
+        f"Billed Duration: {billed_ms(duration_ms, init_ms)} ms",
+        f"Memory Size: {version.memory_mb} MB",
+        f"Max Memory Used: {memory_mb} MB",
+    ]
+    if init_ms is not None:
+        parts.append(f"Init Duration: {init_ms:.2f} ms")
+    if status:
+        parts.append(status)
+    line = "\t".join(parts) + "\t"
+    fields = dict(part.partition("=")[::2] for part in trace_header.split(";"))
+    if fields.get("Root"):
+        sampled = "true" if fields.get("Sampled") == "1" else "false"
+        line += f"\nXRAY TraceId: {fields['Root']}\tSegmentId: {fields.get('Parent', '')}\tSampled: {sampled}\t"
+    return line
+
+
+def billed_ms(duration_ms: float, init_ms: float | None) -> int:
+    """Whole milliseconds that are paid for: since August 2025 the init phase of zip packages is among them."""
+    return max(1, math.ceil(duration_ms + (init_ms or 0.0)))
+
+
+def tail(lines: list[str]) -> bytes:
+    """The last 4 KB of a log."""
+    pieces: list[bytes] = []
+    size = 0
+    for line in reversed(lines):
+        data = line.encode("utf-8", "replace") + b"\n"
+        pieces.append(data)
+        size += len(data)
+        if size >= LOG_TAIL_BYTES:
+            break
+    return b"".join(reversed(pieces))[-LOG_TAIL_BYTES:]
+
+
+def error_type_of(payload: bytes) -> str:
+    """errorType of an error's JSON, or ""."""
+    try:
+        value = msgspec.json.decode(payload)
+    except ValueError:
+        return ""
+    return str(value.get("errorType", "")) if isinstance(value, dict) else ""

@@ -1,0 +1,313 @@
+"""Where execution environments come from: the runner, a zygote per interpreter, and parked instances that wait."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from tule.kernel.clocks import MachineClock
+from tule.runtime import sdk
+from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
+from tule.runtime.environment import acts_at_start
+from tule.runtime.execution_environment import Instance
+from tule.runtime.hosts import Interpreter
+from tule.runtime.runner_link import RunnerLink
+
+REFILL_AFTER_S: Final = 0.05
+"""Parked instances are replaced a moment after one was taken, so that the fork doesn't delay whoever took it (ours)."""
+
+NODE_FOLDER: Final = Path(__file__).parent / "node"
+NODE_IN_TREE: Final = "/var/runtime/node"
+NODE_PROGRAM: Final = "/var/lang/bin/node"
+
+_log = structlog.get_logger("tule.runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the runtime lives and how much it keeps ready."""
+
+    packages: Path
+    scratch: Path
+    cache: Path
+    parked: int = 2
+    bare: bool = False
+    """Don't use namespaces even where they could be had."""
+
+
+class Supply:
+    """Makes instances. All are known here by name until they have ended."""
+
+    def __init__(self, settings: Settings, machine: MachineClock, own: Interpreter) -> None:
+        self._settings = settings
+        self._machine = machine
+        self._own = own
+        self._link: RunnerLink | None = None
+        self._starting = asyncio.Lock()
+        self._zygotes: dict[str, asyncio.Future[None]] = {}
+        self._parked: dict[str, deque[Instance]] = {}
+        self._interpreters: dict[str, Interpreter] = {}
+        self._count = 0
+        self._refills: set[asyncio.Task[None]] = set()
+        self.instances: dict[str, Instance] = {}
+        self.on_lost: Callable[[Instance], None] = lambda _: None
+        self.memory_kb: dict[str, int] = {}
+        self.crashes = 0
+        self.closing = False
+
+    # -- runner and zygotes
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What the runner found on this machine; empty before the first function."""
+        return self._link.hello if self._link else {}
+
+    @property
+    def runner_pid(self) -> int:
+        return self._link.pid if self._link else 0
+
+    @property
+    def tree(self) -> bool:
+        return bool(self.hello.get("tree"))
+
+    async def runner(self) -> RunnerLink:
+        """The runner, started if there is none."""
+        if self._link is not None:
+            return self._link
+        async with self._starting:
+            if self._link is None:
+                settings = self._settings
+                values = {
+                    "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
+                }  # fmt: skip
+                link = RunnerLink(values, self._hear, lambda: self._runner_lost(link))
+                try:
+                    await link.start()
+                except (OSError, TimeoutError) as error:
+                    await link.stop()
+                    raise RuntimeUnavailableError(f"The process that runs functions did not start: {error}") from error
+                self._link = link
+        assert self._link is not None
+        return self._link
+
+    def _runner_lost(self, link: RunnerLink) -> None:
+        if self._link is link:
+            self._link = None
+            self.crashes += 1
+        for ready in self._zygotes.values():
+            if not ready.done():
+                ready.set_exception(RuntimeUnavailableError("The process that runs functions ended."))
+                ready.exception()
+        self._zygotes.clear()
+        self._parked.clear()
+
+    async def stop(self) -> None:
+        """End everything."""
+        self.closing = True
+        link, self._link = self._link, None
+        if link is not None:
+            await link.stop()
+        for instance in list(self.instances.values()):
+            instance.close()
+
+    def zygote_for(self, interpreter: Interpreter, package_sdk: str) -> str:
+        """The name of the zygote whose forks suit a package."""
+        wants = interpreter.kind == "python" and package_sdk == "wanted"
+        name = f"{interpreter.name}+sdk" if wants else interpreter.name
+        self._interpreters[name] = interpreter
+        return name
+
+    async def ensure(self, zygote: str) -> None:
+        """Start the zygote unless it runs. Raises `RuntimeUnavailableError`."""
+        ready = self._zygotes.get(zygote)
+        if ready is None:
+            link = await self.runner()
+            ready = self._zygotes.get(zygote)
+            if ready is None:
+                ready = self._zygotes[zygote] = asyncio.get_running_loop().create_future()
+                link.send(self._zygote_message(zygote))
+        await asyncio.shield(ready)
+
+    def _zygote_message(self, zygote: str) -> dict[str, Any]:
+        interpreter = self._interpreters[zygote]
+        python = interpreter if interpreter.kind == "python" else self._own
+        shown = [(python.prefix, python.prefix)] if python.prefix != "/usr" else []
+        readable = [python.prefix]
+        sdk_folder = ""
+        if interpreter.kind == "node":
+            shown += [(str(NODE_FOLDER), NODE_IN_TREE), (interpreter.program, NODE_PROGRAM)]
+            readable += [str(NODE_FOLDER), interpreter.program]
+            modules = sdk.node_modules(self._settings.cache)
+            if modules:
+                shown.append((modules, "/var/node_modules"))
+                readable.append(modules)
+        else:
+            sdk_folder, sdk_shown, sdk_readable = sdk.python(self._settings.scratch, tree=self.tree)
+            shown += sdk_shown
+            readable += sdk_readable
+        return {
+            "do": "zygote", "key": zygote, "python": python.program, "sdk": sdk_folder,
+            "preload": sdk.PRELOADED if zygote.endswith("+sdk") else [], "shown": shown, "readable": readable,
+        }  # fmt: skip
+
+    # -- instances
+
+    async def take(self, version: FunctionVersion, zygote: str, claim: dict[str, Any]) -> Instance:
+        """An instance that waits for `claim` and has the function's code in reach: a parked one if there is one."""
+        await self.ensure(zygote)
+        interpreter = self._interpreters[zygote]
+        if acts_at_start(version.environment):
+            return await self._program(zygote, claim)
+        node = interpreter.kind == "node"
+        if node and not self.tree:
+            return await self._program(zygote, claim)
+        parked = self._parked.setdefault(zygote, deque())
+        while parked:
+            instance = parked.pop()
+            if instance.alive:
+                break
+        else:
+            instance = await self._park(zygote)
+        self._refill_soon(zygote)
+        if node:
+            assert self._link is not None
+            self._link.send({"do": "settle", "zygote": zygote, "id": instance.name, "claim": claim})
+            await instance.settled
+        return instance
+
+    async def _park(self, zygote: str) -> Instance:
+        if self._interpreters[zygote].kind == "node":
+            return await self._start(
+                zygote, {"do": "program", "argv": self._argv(zygote, {}), "env": {"TZ": ":UTC", "LANG": "en_US.UTF-8"}}
+            )
+        return await self._start(zygote, {"do": "park"})
+
+    async def _program(self, zygote: str, claim: dict[str, Any]) -> Instance:
+        """A process of the function's own, started with its variables."""
+        environment = claim["environment"]
+        message = {"do": "program", "argv": self._argv(zygote, environment), "env": environment, "claim": claim}
+        return await self._start(zygote, message)
+
+    def _argv(self, zygote: str, environment: dict[str, str]) -> list[str]:
+        interpreter = self._interpreters[zygote]
+        tree = self.tree
+        if interpreter.kind == "node":
+            program = NODE_PROGRAM if tree else interpreter.program
+            command = [program, f"{NODE_IN_TREE if tree else NODE_FOLDER}/bootstrap.mjs"]
+        else:
+            from tule.runtime import bootstrap
+
+            folder = "/var/runtime/bootstrap" if tree else str(Path(bootstrap.__file__).parent)
+            command = [interpreter.program, "-S", f"{folder}/program.py"]
+        wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
+        return [wrapper, *command] if wrapper else command
+
+    async def _start(self, zygote: str, message: dict[str, Any]) -> Instance:
+        link = await self.runner()
+        self._count += 1
+        name = f"{zygote.replace('+', '-')}-{self._count}"
+        instance = Instance(name, zygote, self._machine.wall_ms(), self._instance_lost)
+        self.instances[name] = instance
+        fds = await instance.open()
+        link.send({**message, "zygote": zygote, "id": name}, fds)
+        return instance
+
+    def kill(self, instance: Instance) -> None:
+        """End it now, whatever it does."""
+        if self._link is not None:
+            self._link.send({"do": "kill", "id": instance.name})
+        instance.close()
+
+    def watch(self, instance: Instance, memory_mb: int) -> None:
+        """Let the runner see to its memory, where no memory group does."""
+        if self._link is not None and not self.hello.get("memory"):
+            self._link.send({"do": "watch", "id": instance.name, "mb": memory_mb})
+
+    async def fill(self, zygote: str) -> None:
+        """Park as many instances as are to wait."""
+        if self.closing or (self._interpreters[zygote].kind == "node" and not self.tree):
+            return
+        await self.ensure(zygote)
+        parked = self._parked.setdefault(zygote, deque())
+        while len(parked) < self._settings.parked:
+            parked.appendleft(await self._park(zygote))
+
+    def _refill_soon(self, zygote: str) -> None:
+        def refill() -> None:
+            if not self.closing and self._link is not None:
+                task = asyncio.get_running_loop().create_task(self._refill(zygote))
+                self._refills.add(task)
+                task.add_done_callback(self._refills.discard)
+
+        self._machine.call_later(REFILL_AFTER_S, refill)
+
+    async def _refill(self, zygote: str) -> None:
+        with suppress(RuntimeUnavailableError, OSError):  # whoever needs an instance meets the same error, and tells it
+            await self.fill(zygote)
+
+    def _instance_lost(self, instance: Instance) -> None:
+        parked = self._parked.get(instance.home)
+        if parked and instance in parked:
+            parked.remove(instance)
+        self.on_lost(instance)
+        if self._link is None or instance.exit_code.done():
+            self.instances.pop(instance.name, None)
+
+    # -- news from the runner
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "ready" in message:
+            ready = self._zygotes.get(message["ready"])
+            if ready is not None and not ready.done():
+                ready.set_result(None)
+        elif "lost" in message:
+            ready = self._zygotes.pop(message["lost"], None)
+            self._parked.pop(message["lost"], None)
+            _log.error("zygote ended", zygote=message["lost"])
+            if ready is not None and not ready.done():
+                ready.set_exception(RuntimeUnavailableError(f"The {message['lost']} zygote did not start."))
+        elif "memory" in message:
+            self.memory_kb = message["memory"]
+        else:
+            self._hear_of_instance(message)
+
+    def _hear_of_instance(self, message: dict[str, Any]) -> None:
+        name = next((message[key] for key in ("started", "ended", "settled", "failed") if key in message), "")
+        instance = self.instances.get(name)
+        if instance is None:
+            return
+        if "started" in message:
+            instance.pid = message["pid"]
+        elif "settled" in message:
+            if not instance.settled.done():
+                instance.settled.set_result(None)
+        elif "failed" in message:
+            _log.error("instance failed to start", instance=name, why=message["why"])
+            instance.close()
+        else:
+            instance.exit_code.set_result(message["code"])
+            if not instance.alive:
+                self.instances.pop(name, None)
+
+    def ask_memory(self) -> None:
+        """Have `memory_kb` brought up to date."""
+        if self._link is not None:
+            self._link.send({"do": "memory"})
+
+    def parked(self) -> set[str]:
+        return {instance.name for waiting in self._parked.values() for instance in waiting}
+
+
+def scratch_folder(base: Path) -> Path:
+    """An empty folder for what instances need on the host; others may pass through it, not look into it."""
+    base.mkdir(mode=0o711, parents=True, exist_ok=True)
+    base.chmod(0o711)
+    own = base / str(os.getpid())
+    own.mkdir(mode=0o711, exist_ok=True)
+    return own
