@@ -7,6 +7,9 @@ import pytest
 from sqs_cloud import ACCOUNT, REGION, Cloud, until
 
 from tule.kernel.errors import AwsError
+from tule.observe.metering import units
+from tule.services.declaration import Context
+from tule.services.sqs.receiving import receive_message
 from tule.store.layers import queues_window
 
 
@@ -309,6 +312,21 @@ def test_a_long_poll_gets_the_message_that_is_sent_meanwhile(cloud: Cloud) -> No
 
     (message,) = cloud.run(poll_and_send())["Messages"]
     assert message["Body"] == "hello"
+
+
+def test_a_receive_is_billed_once_however_long_it_waits(cloud: Cloud) -> None:
+    url = cloud.queue()
+    context = cloud.context("ReceiveMessage")
+
+    async def poll_and_send() -> None:
+        request = {"QueueUrl": url, "WaitTimeSeconds": 20}
+        poll = asyncio.ensure_future(receive_message(Context(context, cloud.environment), request))
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
+        await cloud.start("SendMessage", QueueUrl=url, MessageBody="hello")
+        await poll
+
+    cloud.run(poll_and_send())
+    assert units(context.usage) == (("sqs.requests", 1),)
 
 
 def test_ten_long_polls_share_a_batch_of_ten(cloud: Cloud) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from tule.kernel.clocks import Instant
 from tule.kernel.errors import AwsError
 from tule.observe.ledger import PURGED, record
-from tule.observe.metering import meter, meter_read
+from tule.observe.metering import meter, meter_call, meter_read
 from tule.services.declaration import Context
 from tule.services.sqs import limits
 from tule.services.sqs.expiry import arm_expiry, disarm_expiry, leave_behind
@@ -135,11 +135,17 @@ def forget(txn: Txn, _key: bytes, _payload: bytes) -> None:
         txn.then(lambda: queue.deleted(None))
 
 
-def get_queue_attributes(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
-    """What is configured, and how many messages stand where."""
-    found = existing(txn)
+async def get_queue_attributes(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """What is configured, and how many messages stand where. It is a transaction because the latter is in memory."""
+    context = ctx.request
     names = request.get("AttributeNames") or []
-    meter_read(txn, REQUESTS, 1)
+    answer = await ctx.store.transact(shard_of_url(context, request), lambda txn: _show(txn, names), context)
+    meter_call(context, REQUESTS, 1)
+    return answer
+
+
+def _show(txn: Txn, names: list[str]) -> dict[str, Any]:
+    found = existing(txn)
     if not names:
         return {}
     check_names(names)

@@ -98,7 +98,8 @@ class _Look:
         self.home: OwnedQueue | None = None
 
     def __call__(self, txn: Txn) -> Answer:
-        txn.context.usage.clear()  # an earlier attempt may have counted
+        if self.first:
+            txn.context.usage.clear()  # an earlier attempt may have counted
         found = existing(txn)
         wish, settings, queue = self.wish, found.settings, found.queue
         wait_s = settings.wait_s if wish.wait_s is None else wish.wait_s

@@ -39,7 +39,7 @@ SERVICE: Final = Service(
         "DeleteMessage": Transact(delete_message, shard_of_url),
         "DeleteMessageBatch": Transact(delete_message_batch, shard_of_url),
         "DeleteQueue": Transact(delete_queue, shard_of_url),
-        "GetQueueAttributes": Transact(get_queue_attributes, shard_of_url),
+        "GetQueueAttributes": Coordinate(get_queue_attributes),
         "GetQueueUrl": Read(get_queue_url, shard_of_name),
         "ListDeadLetterSourceQueues": Coordinate(list_dead_letter_source_queues),
         "ListQueueTags": Read(list_queue_tags, shard_of_url),
