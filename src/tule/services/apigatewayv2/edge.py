@@ -15,7 +15,7 @@ from tule.observe.metering import meter_call
 from tule.services.apigatewayv2 import cors, state
 from tule.services.apigatewayv2.answers import INTERNAL_ERROR, NOT_FOUND, TOO_LARGE, UNAVAILABLE, answer, gateway_error
 from tule.services.apigatewayv2.checks import function_arn
-from tule.services.apigatewayv2.limits import PAYLOAD_MAX_BYTES
+from tule.services.apigatewayv2.limits import PAYLOAD_MAX_BYTES, STEP_BYTES
 from tule.services.apigatewayv2.models import DEFAULT_STAGE, Api, Deployment, Stage
 from tule.services.apigatewayv2.payloads import PAYLOADS, Call
 from tule.services.apigatewayv2.routing import Router
@@ -161,10 +161,10 @@ async def _respond(
         request, api.account, api.id, stage.name, target.key, path, match.variables, stage.variables, request_id,
         env.clock.now(), context.trace.header(),
     )  # fmt: skip
-    meter_call(ctx.request, "apigateway.http_requests", 1)
     payload = _encode(PAYLOADS[target.payload_version](call))
     response = await _invoke(env.aws_for(context), target, payload)
     response.headers.append(("apigw-requestid", request_id))
+    meter_call(ctx.request, "apigateway.http_requests", -(-max(len(request.body), len(response.body), 1) // STEP_BYTES))
     return response
 
 

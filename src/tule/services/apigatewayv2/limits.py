@@ -10,5 +10,5 @@ STAGE_VARIABLES_MAX = 100
 PAYLOAD_MAX_BYTES = 10 * 1024 * 1024
 """Of a request; a Lambda function takes less still, and answers for it."""
 
-LIST_PAGE = 100
-"""Parts of a page when the caller names no MaxResults (ours; AWS documents no number)."""
+STEP_BYTES = 512 * 1024
+"""AWS meters requests in steps of 512 KB of request or answer."""

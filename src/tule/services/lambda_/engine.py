@@ -23,6 +23,7 @@ from tule.services.lambda_.models import LATEST, Function, Package, Status
 from tule.services.lambda_.names import InvalidParameterValueError
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.throttling import ACCOUNT, TooManyRequestsError
+from tule.services.lambda_.usage import REQUESTS, duration_meter
 
 if TYPE_CHECKING:
     from tule.services.lambda_.execution import Invocation, Resolved
@@ -73,8 +74,6 @@ class Engine:
 
     async def unpack(self, package: Package) -> str:
         """Unpack a stored package, which does nothing the second time. Refuses what is no package in AWS's words."""
-        if self._env.ports.functions is None:
-            return package.sha256
         ref = BlobRef(package.sha256, package.size_bytes)
         try:
             return await self._runtime.unpack(ref, self._env.ports.blobs.path(ref))
@@ -110,8 +109,6 @@ class Engine:
 
     async def prepare(self, version: FunctionVersion) -> str:
         """Start what serves the function; why that can't be, or ""."""
-        if self._env.ports.functions is None:
-            return ""
         try:
             await self._runtime.prepare(version)
         except RuntimeUnavailableError as error:
@@ -126,6 +123,7 @@ class Engine:
 
     async def invoke(self, resolved: "Resolved", invocation: "Invocation") -> Outcome:
         """Run a function once and record its spans."""
+        function = resolved.function
         try:
             outcome = await self._runtime.invoke(
                 resolved.version,
@@ -133,7 +131,7 @@ class Engine:
                 request_id=invocation.request_id,
                 trace_header=invocation.trace.header(),
                 client_context=invocation.client_context or None,
-                invoked_arn=resolved.function.arn,
+                invoked_arn=f"{function.arn}:{invocation.qualifier}" if invocation.qualifier else function.arn,
             )
         except NoCapacityError:
             raise TooManyRequestsError(ACCOUNT) from None
@@ -148,14 +146,14 @@ class Engine:
         if not phases:
             return
         function, trace, record = resolved.function, invocation.trace, self._env.ports.spans.record
-        gigabyte_s = outcome.billed_ms * function.memory_mb / 1_024_000
+        used = (duration_meter(function), outcome.billed_ms * function.memory_mb)
         notes = (("cold", "yes"), ("log", outcome.log_stream)) if outcome.cold else (("log", outcome.log_stream),)
         own = trace.child(self._env.random)
         record(
             Span(
                 own, resolved.span_name, "handler", phases[0].start_us, phases[-1].end_us, function.account,
                 function.region, function.arn, outcome.error_type or "ok", invocation.request_id,
-                (("lambda.requests", 1), ("lambda.gb_seconds", gigabyte_s)), notes,
+                ((REQUESTS, 1), used), notes,
             )
         )  # fmt: skip
         if outcome.cold:

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec.structs import replace
 
 from tule.kernel.clocks import Instant
@@ -23,6 +24,11 @@ AGE_EXCEEDED = "EventAgeExceeded"
 ZERO_CONCURRENCY = "ZeroReservedConcurrency"
 
 SCAN_PAGE = 500
+
+STORE_TROUBLE_S = 5.0
+"""Machine time until an event is taken up again whose outcome the store refused to keep (ours)."""
+
+_log = structlog.get_logger("tule.lambda.events")
 
 
 def hop(function_name: str) -> str:
@@ -130,6 +136,10 @@ class Events:
     async def _run(self, queue: _Queue, event_id: int) -> None:
         try:
             await self._attempt(queue, event_id)
+        except AwsError as error:
+            # The store takes no writes now. The event is still there, and may run once more than it had to.
+            _log.warning("event's end not kept", function=queue.name, reason=error.error_code)
+            self._env.machine.call_later(STORE_TROUBLE_S, lambda: self._ready(queue, event_id))
         finally:
             queue.running -= 1
             self._pump(queue)

@@ -34,7 +34,8 @@ class Invocation:
     request_id: str
     trace: TraceContext
     client_context: str = ""
-    asynchronous: bool = False
+    qualifier: str = ""
+    """As the caller gave it, since the function sees the ARN by which it was called."""
 
 
 @dataclass(slots=True)
@@ -197,7 +198,7 @@ class Execution:
         """Run a queued event; None if it went well, else what the function said."""
         env = self.env
         trace = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
-        invocation = Invocation(event.payload, event.request_id, trace, event.client_context, asynchronous=True)
+        invocation = Invocation(event.payload, event.request_id, trace, event.client_context)
         outcome = await self.run(resolved, invocation)
         if not outcome.error:
             return None

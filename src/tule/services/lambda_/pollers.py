@@ -109,7 +109,15 @@ class Poller:
             self._env.tasks.keep(f"poller {mapping.uuid}", self.run)
 
     async def run(self) -> None:
-        """Until the mapping is disabled or deleted."""
+        """Until the mapping is disabled or deleted, and what it had begun has ended."""
+        await self._read()
+        await self._finish()
+        while self.mapping.enabled:  # again, while the last batches were running
+            await self._read()
+            await self._finish()
+        self.ended.set()
+
+    async def _read(self) -> None:
         trouble_s = 0.0
         while await self._room():
             try:
@@ -121,7 +129,6 @@ class Poller:
                 continue
             trouble_s = 0.0
             self._take(messages)
-        await self._finish()
 
     @property
     def _most(self) -> int:
@@ -221,4 +228,3 @@ class Poller:
         while self._busy:
             self._slot.clear()
             await self._slot.wait()
-        self.ended.set()

@@ -50,7 +50,7 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     resolved = await runner.resolve(context, name)
     if kind == "DryRun":
         return {"StatusCode": 204, "Payload": b""}
-    invocation = Invocation(payload, context.request_id, context.trace, client_context, kind == "Event")
+    invocation = Invocation(payload, context.request_id, context.trace, client_context, name.qualifier)
     if kind == "Event":
         await runner.events.accept(context, resolved, invocation)
         return {"StatusCode": 202, "Payload": b""}
@@ -98,11 +98,11 @@ def _complaint(payload: bytes) -> str:
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:
-        byte = payload[error.start]
-        kind = "middle" if 0x80 <= payload[error.start] < 0xC0 and error.start else "start"
-        line = payload.count(b"\n", 0, error.start) + 1
-        column = error.start - payload.rfind(b"\n", 0, error.start) + 1
-        return f"Invalid UTF-8 {kind} byte 0x{byte:x} at {where.format(line, column)}"
+        inside = "continuation" in error.reason and error.end < len(payload)
+        at, kind = (error.end, "middle") if inside else (error.start, "start")
+        line = payload.count(b"\n", 0, at) + 1
+        column = at - payload.rfind(b"\n", 0, at) + 1
+        return f"Invalid UTF-8 {kind} byte 0x{payload[at]:x} at {where.format(line, column)}"
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
