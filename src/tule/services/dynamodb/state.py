@@ -26,7 +26,7 @@ FILL: Final = "index-backfill"
 REPEAT: Final = "repeat"
 
 _TABLES: Final = pack("table")
-_MOST_TABLES: Final = 10_000
+MOST_TABLES: Final = 10_000
 """Tables in one account and region: AWS's quota goes up to this."""
 
 _decode = msgspec.msgpack.Decoder(Table).decode
@@ -52,7 +52,7 @@ def shard_of(context: RequestContext, _request: Any) -> ShardKey:
 
 
 def _load(txn: ReadTxn) -> OpenTables:
-    pairs = txn.scan(_TABLES, prefix_end(_TABLES), _MOST_TABLES)
+    pairs = txn.scan(_TABLES, prefix_end(_TABLES), MOST_TABLES)
     tables = (OpenTable(_decode(value)) for _, value in pairs)
     return OpenTables({table.name: table for table in tables})
 

@@ -26,7 +26,7 @@ from tule.services.dynamodb.schema import (
     refuse_unsupported,
     throughput_of,
 )
-from tule.services.dynamodb.state import drop_table, open_tables, save_table, table_name
+from tule.services.dynamodb.state import MOST_TABLES, drop_table, open_tables, save_table, table_name
 from tule.store.transaction import ReadTxn, Txn
 
 Request = dict[str, Any]
@@ -67,6 +67,8 @@ def create_table(txn: Txn, request: Request) -> Request:
     check_used(types, [key for key in keys if key], indexed=bool(indexes.found))
     if name in open_tables(txn).latest:
         raise ResourceInUseError(f"Table already exists: {name}")
+    if len(open_tables(txn).latest) >= MOST_TABLES:
+        raise LimitExceededError(f"Subscriber limit exceeded: There is a limit of {MOST_TABLES} tables per subscriber")
     table = Table(
         name=name,
         table_id=_uuid(txn.random(16)),
