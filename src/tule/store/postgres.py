@@ -28,6 +28,8 @@ COMMAND_TIMEOUT_S: Final = 30.0
 RECONNECT_S: Final = 20.0
 """How long a lost server is looked for before the outcome of a batch counts as unknown (ours)."""
 RETRY_S: Final = 0.25
+TAKE_OVER_MS: Final = 2_000
+"""How long a start waits for the lock of a process that may just have died (ours)."""
 
 _SETTINGS: Final = {
     "application_name": "tule",
@@ -142,8 +144,12 @@ class PostgresBackend:
         )
 
     async def _take_slots(self, connection: "asyncpg.Connection[Any]") -> None:
-        if not await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})"):
-            raise StoreInUseError(await _owner_of(connection))
+        try:
+            # A process that was killed a moment ago holds the lock until the server has noticed.
+            await connection.execute(f"SET lock_timeout = {TAKE_OVER_MS}; SELECT pg_advisory_lock({LOCK})")
+        except asyncpg.LockNotAvailableError as error:
+            raise StoreInUseError(await _owner_of(connection)) from error
+        await connection.execute("SET lock_timeout = 0")
         async with connection.transaction():
             await connection.execute(SCHEMA)
             for statement in STATEMENTS:
