@@ -22,6 +22,9 @@ FRAME_MAX_BYTES: Final = 64 * 1024 * 1024
 LINE_MAX_BYTES: Final = 256 * 1024
 """AWS: the largest log event; longer lines are cut into several."""
 
+EARLY_LINES_MAX: Final = 1000
+"""Lines kept between two requests (ours)."""
+
 READ_BYTES: Final = 64 * 1024
 ENDED_WITHIN_S: Final = 2.0
 
@@ -46,7 +49,9 @@ class Instance(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.retired = False
         self.alive = True
-        self.on_lines: Callable[[list[str]], None] | None = None
+        self.early: list[str] = []
+        """What it printed while nobody was there to hear it."""
+        self._listener: Callable[[list[str]], None] | None = None
         self._lost = lost
         self._buffer = bytearray()
         self._line = b""
@@ -179,5 +184,14 @@ class Instance(asyncio.Protocol):
             self._say([line.decode("utf-8", "replace")])
 
     def _say(self, lines: list[str]) -> None:
-        if self.on_lines is not None:
-            self.on_lines(lines)
+        if self._listener is not None:
+            self._listener(lines)
+        elif len(self.early) < EARLY_LINES_MAX:
+            self.early += lines
+
+    def listen(self, listener: Callable[[list[str]], None] | None) -> None:
+        """From here on what it prints goes to `listener`, first what nobody heard."""
+        self._listener = listener
+        if listener is not None and self.early:
+            early, self.early = self.early, []
+            listener(early)

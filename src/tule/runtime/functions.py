@@ -190,7 +190,7 @@ class Functions:
         claim = {
             "name": version.name, "version": version.version, "handler": version.handler, "code": code,
             "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
-            "log_stream": stream, "environment": variables,
+            "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder,
         }  # fmt: skip
         zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
         instance = await supply.take(version, zygote, claim)

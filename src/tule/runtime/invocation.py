@@ -52,7 +52,7 @@ class Invocation:
     def begin(self, instance: Instance) -> None:
         """From here on the instance's output belongs to this request."""
         self._stream = instance.log_stream
-        instance.on_lines = self._heard
+        instance.listen(self._heard)
 
     def add(self, lines: list[str]) -> None:
         """Lines for the log, written with the next ones."""
@@ -125,7 +125,7 @@ class Invocation:
         finally:
             deadline.cancel()
             self._phase("handler", start_us, self._now_us())
-            instance.on_lines = None
+            instance.listen(None)
 
     def _too_long(self, instance: Instance, kill: Kill) -> None:
         self._status = "Status: timeout"

@@ -24,13 +24,18 @@ def python(scratch: Path, *, tree: bool) -> tuple[str, list[tuple[str, str]], li
     places = _places()
     if tree:
         return IN_TREE, [(str(place), f"{IN_TREE}/{place.name}") for place in places], []
-    folder = scratch / "python-sdk"
+    folder = Path(bare_folder(scratch))
     folder.mkdir(mode=0o755, exist_ok=True)
     for place in places:
         link = folder / place.name
         if not link.is_symlink():
             link.symlink_to(place)
     return str(folder), [], [str(folder), *map(str, places)]
+
+
+def bare_folder(scratch: Path) -> str:
+    """The folder of links that serves functions without a tree of their own."""
+    return str(scratch / "python-sdk")
 
 
 def _places() -> list[Path]:

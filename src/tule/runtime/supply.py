@@ -15,7 +15,7 @@ from tule.kernel.clocks import MachineClock
 from tule.runtime import sdk
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
-from tule.runtime.execution_environment import Instance
+from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
 from tule.runtime.runner_link import RunnerLink
 
@@ -75,6 +75,11 @@ class Supply:
     @property
     def tree(self) -> bool:
         return bool(self.hello.get("tree"))
+
+    @property
+    def sdk_folder(self) -> str:
+        """Where functions find boto3 if they bring none."""
+        return sdk.IN_TREE if self.tree else sdk.bare_folder(self._settings.scratch)
 
     async def runner(self) -> RunnerLink:
         """The runner, started if there is none."""
@@ -178,7 +183,11 @@ class Supply:
         if node:
             assert self._link is not None
             self._link.send({"do": "settle", "zygote": zygote, "id": instance.name, "claim": claim})
-            await instance.settled
+            try:
+                await instance.settled
+            except InstanceGoneError:
+                why = "; ".join(instance.early[-3:]) or "it ended at once"
+                raise RuntimeUnavailableError(f"An execution environment could not be set up: {why}") from None
         return instance
 
     async def _park(self, zygote: str) -> Instance:
@@ -255,6 +264,8 @@ class Supply:
         parked = self._parked.get(instance.home)
         if parked and instance in parked:
             parked.remove(instance)
+        if instance.version is None and instance.early and not self.closing:
+            _log.error("instance ended before it had a function", instance=instance.name, output=instance.early[-5:])
         self.on_lost(instance)
         if self._link is None or instance.exit_code.done():
             self.instances.pop(instance.name, None)

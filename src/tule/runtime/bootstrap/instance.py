@@ -106,9 +106,6 @@ def environment(shape, claim, code):
     """The function's own environment in place of the zygote's, of which nothing is left."""
     os.environ.clear()
     os.environ.update(claim["environment"])
-    os.environ["LAMBDA_TASK_ROOT"] = code
-    os.environ["LAMBDA_RUNTIME_DIR"] = "/var/runtime" if shape["tree"] else shape["sdk"] or code
-    os.environ.setdefault("PYTHONPATH", os.environ["LAMBDA_RUNTIME_DIR"])
     if not shape["tree"]:
         os.environ.setdefault("TMPDIR", shape["scratch"])
     time.tzset()

@@ -39,6 +39,7 @@ class Zygote:
         self.instance = load("instance")
         self._sock = socket.socket(fileno=settings["fd"])
         self._pids = {}
+        self._confined = {}
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def preload(self):
@@ -116,6 +117,7 @@ class Zygote:
     def _do_program(self, message, fds):
         """Start a program that speaks frames on descriptor 3, before or (with "claim") after its function is known."""
         control, output = fds
+        confined, held = os.pipe2(os.O_CLOEXEC)
 
         def become(shape):
             instance = self.instance
@@ -134,10 +136,13 @@ class Zygote:
             os.execve(message["argv"][0], message["argv"], message["env"])
 
         self._fork(message, become)
+        os.close(held)
+        self._confined[message["id"]] = confined
 
     def _do_settle(self, message, fds):
         """Put a function's code into the mount namespace of a program that was started before it was known."""
         confinement, instance = self.confinement, self.instance
+        self._await_confined(message["id"])
         pid = next(pid for pid, name in self._pids.items() if name == message["id"])
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -151,6 +156,13 @@ class Zygote:
             os.close(own)
             os.close(other)
         self.say({"settled": message["id"]})
+
+    def _await_confined(self, name):
+        """Until a program has namespaces of its own, its mounts are the zygote's: the pipe ends when it has."""
+        pipe = self._confined.pop(name, None)
+        if pipe is not None:
+            os.read(pipe, 1)
+            os.close(pipe)
 
     def _do_kill(self, message, fds):
         for pid, name in self._pids.items():
@@ -171,7 +183,34 @@ class Zygote:
                 return
             name = self._pids.pop(pid, None)
             if name is not None:
+                self._await_confined(name)
                 self.say({"ended": name, "code": os.waitstatus_to_exitcode(status)})
+
+
+class Modules:
+    """What `instance.serve` needs of a zygote, without being one."""
+
+    def __init__(self):
+        self.channel = load("channel")
+        self.context = load("context")
+        self.handling = load("handling")
+
+
+def stand_alone(fd):
+    """Serve one function in this process, which was started and confined for it."""
+    import time
+
+    modules, instance = Modules(), load("instance")
+    channel = modules.channel.Channel(socket.socket(fileno=fd))
+    _, body = channel.receive()
+    started = time.monotonic()
+    claim, _ = modules.channel.split(body)
+    code = claim["environment"]["LAMBDA_TASK_ROOT"]
+    sys.path[:0] = [code]
+    sys.path.append(claim["sdk"])
+    sys.argv[:] = [""]
+    os.chdir(code)
+    instance.serve(modules, channel, claim, code, started)
 
 
 def main():

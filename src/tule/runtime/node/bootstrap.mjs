@@ -1,0 +1,298 @@
+// A Node execution environment: waits for its function on descriptor 3, becomes it, serves it. Started before any
+// function is known wherever the sandbox allows that; nothing of the user's is loaded until the claim has come.
+import { createRequire } from "node:module";
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import util from "node:util";
+import { pathToFileURL } from "node:url";
+
+const [CLAIM, INVOKE, READY, DONE, LOG] = Buffer.from("CIRDL");
+const HEADER = 5;
+const channel = new net.Socket({ fd: 3, readable: true, writable: true });
+const write = fs.writeSync;
+
+let claim = null;
+let handler = null;
+let current = null;
+
+// -- frames
+
+function frame(kind, head, body = Buffer.alloc(0)) {
+  const text = Buffer.from(JSON.stringify(head));
+  const data = Buffer.allocUnsafe(HEADER + 4 + text.length + body.length);
+  data.writeUInt32LE(4 + text.length + body.length, 0);
+  data[4] = kind;
+  data.writeUInt32LE(text.length, HEADER);
+  text.copy(data, HEADER + 4);
+  body.copy(data, HEADER + 4 + text.length);
+  return data;
+}
+
+// Also right before the process ends, so it must not wait for the loop. The socket never blocks: try until it is out.
+function sendNow(kind, head, body) {
+  const data = frame(kind, head, body);
+  for (let at = 0; at < data.length; ) {
+    try {
+      at += write(3, data, at);
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+let pending = [];
+let pendingBytes = 0;
+let wanted = HEADER;
+
+channel.on("data", (piece) => {
+  pending.push(piece);
+  pendingBytes += piece.length;
+  while (pendingBytes >= wanted) {
+    const all = pending.length === 1 ? pending[0] : Buffer.concat(pending);
+    const length = all.readUInt32LE(0);
+    if (all.length < HEADER + length) {
+      pending = [all];
+      wanted = HEADER + length;
+      return;
+    }
+    const end = HEADER + length;
+    const headEnd = HEADER + 4 + all.readUInt32LE(HEADER);
+    const head = JSON.parse(all.toString("utf8", HEADER + 4, headEnd));
+    const kind = all[4];
+    const body = all.subarray(headEnd, end);
+    const rest = all.subarray(end);
+    pending = rest.length ? [rest] : [];
+    pendingBytes = rest.length;
+    wanted = HEADER;
+    if (kind === CLAIM) become(head);
+    else if (kind === INVOKE) serve(head, body);
+  }
+});
+channel.on("end", () => process.exit(0));
+channel.on("error", () => process.exit(0));
+
+// -- logs, as AWS's runtime writes them: time, request, level, message; one call, one event
+
+function patchConsole() {
+  const levels = { log: "INFO", debug: "DEBUG", info: "INFO", warn: "WARN", error: "ERROR", trace: "TRACE" };
+  for (const [method, level] of Object.entries(levels)) {
+    console[method] = (...values) => {
+      const text = method === "trace" ? new Error(util.format(...values)).stack.replace(/^Error/, "Trace") : util.format(...values);
+      log(level, text);
+    };
+  }
+}
+
+function log(level, text) {
+  sendNow(LOG, { text: `${new Date().toISOString()}\t${current?.requestId ?? "undefined"}\t${level}\t${text}` });
+}
+
+// -- errors
+
+class RuntimeError extends Error {}
+const named = (name) => Object.defineProperty(class extends RuntimeError {}, "name", { value: name });
+const kinds = Object.fromEntries(
+  ["ImportModuleError", "HandlerNotFound", "MalformedHandlerName", "UserCodeSyntaxError", "UnhandledPromiseRejection", "MarshalError"].map(
+    (name) => [name, named(`Runtime.${name}`)],
+  ),
+);
+
+function fault(kind, message, cause) {
+  const error = new kinds[kind](message);
+  error.name = `Runtime.${kind}`;
+  if (cause?.stack) error.stack = `${error.name}: ${message}\n${cause.stack.split("\n").slice(1).join("\n")}`;
+  return error;
+}
+
+function describe(error) {
+  if (!util.types.isNativeError(error) && !(error && error.name && error.message !== undefined && error.stack)) {
+    return { errorType: typeof error, errorMessage: String(error), trace: [] };
+  }
+  return {
+    errorType: error.name ?? "Error",
+    errorMessage: error.message,
+    trace: (error.stack ?? "").split("\n").filter((line) => !line.includes(import.meta.url)),
+  };
+}
+
+function logError(what, error) {
+  const told = describe(error);
+  const own = {};
+  for (const key of Object.keys(Object(error))) if (!["name", "message", "stack"].includes(key)) own[key] = error[key];
+  let text;
+  try {
+    text = JSON.stringify({ errorType: told.errorType, errorMessage: told.errorMessage, ...own, stack: told.trace });
+  } catch {
+    text = JSON.stringify({ errorType: told.errorType, errorMessage: told.errorMessage, stack: told.trace });
+  }
+  log("ERROR", `${what} \t${text}`);
+}
+
+process.on("uncaughtException", (error) => die("Uncaught Exception", error));
+process.on("unhandledRejection", (reason) => {
+  const error = fault("UnhandledPromiseRejection", String(reason), reason);
+  error.reason = reason instanceof Error ? describe(reason) : reason;
+  die("Unhandled Promise Rejection", error);
+});
+
+// AWS answers with the error and starts anew: so the answer goes out first.
+function die(what, error) {
+  logError(what, error);
+  if (current) answer(current, describe(error), true);
+  else if (claim && !handler) sendNow(READY, { ms: 0, error: describe(error) });
+  process.exit(129);
+}
+
+// -- finding the handler
+
+const firstThat = (test, values) => values.find(test);
+
+async function load(root, text) {
+  const match = /^((?:.*\/)?)([^./]*)\.(.*)$/.exec(text);
+  if (text.includes("..") || !match) {
+    throw text.includes("..")
+      ? fault("MalformedHandlerName", `'${text}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`)
+      : fault("MalformedHandlerName", "Bad handler");
+  }
+  const [, folder, name, exported] = match;
+  const base = path.resolve(root, folder, name);
+  const module = await importFile(root, folder, name, base);
+  const found = exported.split(".").reduce((value, key) => value?.[key], module);
+  if (found === undefined || found === null) throw fault("HandlerNotFound", `${text} is undefined or not exported`);
+  if (typeof found !== "function") throw fault("HandlerNotFound", `${text} is not a function`);
+  return found;
+}
+
+async function importFile(root, folder, name, base) {
+  const file = firstThat((place) => fs.existsSync(place) && fs.statSync(place).isFile(), [base, `${base}.js`, `${base}.mjs`, `${base}.cjs`]);
+  try {
+    if (file === undefined) {
+      const told = `Cannot find module '${folder}${name}'\nRequire stack:\n- /var/runtime/index.mjs`;
+      throw Object.assign(new Error(told), { code: "MODULE_NOT_FOUND" });
+    }
+    if (file.endsWith(".mjs") || isModule(file)) return unwrap(await import(pathToFileURL(file).href));
+    return createRequire(file)(file);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw fault("UserCodeSyntaxError", `${error}`, error);
+    if (["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND"].includes(error?.code)) throw fault("ImportModuleError", `${error}`, error);
+    throw error;
+  }
+}
+
+// Node itself would look into every folder up to the root; AWS stops at the package.
+function isModule(file) {
+  if (!file.endsWith(".js")) return false;
+  for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
+    try {
+      return JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8")).type === "module";
+    } catch (error) {
+      if (error instanceof SyntaxError) return false;
+    }
+    if (folder === path.dirname(folder) || folder === claim.root) return false;
+  }
+}
+
+const unwrap = (module) => (module.default && typeof module.default === "object" ? { ...module.default, ...module } : module);
+
+async function become(head) {
+  const started = process.hrtime.bigint();
+  claim = head;
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, head.environment);
+  claim.root = process.env.LAMBDA_TASK_ROOT;
+  patchConsole();
+  let error = null;
+  try {
+    process.chdir(claim.root);
+    handler = await load(claim.root, head.handler);
+  } catch (problem) {
+    logError("Uncaught Exception", problem);
+    error = describe(problem);
+  }
+  sendNow(READY, { ms: milliseconds(started), error });
+  if (error) process.exit(1);
+}
+
+const milliseconds = (since) => Number(process.hrtime.bigint() - since) / 1e6;
+
+// -- requests
+
+function contextOf(head, request) {
+  return {
+    callbackWaitsForEmptyEventLoop: true,
+    functionVersion: claim.version,
+    functionName: claim.name,
+    memoryLimitInMB: String(claim.memory_mb),
+    logGroupName: claim.log_group,
+    logStreamName: claim.log_stream,
+    clientContext: head.client_context ?? undefined,
+    identity: undefined,
+    invokedFunctionArn: head.arn,
+    awsRequestId: head.request_id,
+    getRemainingTimeInMillis: () => Math.max(0, Math.trunc(head.deadline_ms - Number(process.hrtime.bigint()) / 1e6)),
+    done: (error, value) => request.finish(error, value),
+    fail: (error) => request.finish(error ?? new Error("")),
+    succeed: (value) => request.finish(null, value),
+  };
+}
+
+function serve(head, body) {
+  process.env._X_AMZN_TRACE_ID = head.trace;
+  const request = { requestId: head.request_id, started: process.hrtime.bigint(), over: false };
+  const context = contextOf(head, request);
+  current = request;
+  request.finish = (error, value) => {
+    if (error !== null && error !== undefined) failed(request, error);
+    else if (context.callbackWaitsForEmptyEventLoop) request.value = value;
+    else succeeded(request, value);
+  };
+  let result;
+  try {
+    result = handler(JSON.parse(body.toString("utf8")), context, request.finish);
+  } catch (error) {
+    failed(request, error);
+    return;
+  }
+  if (typeof result?.then === "function") {
+    result.then((value) => succeeded(request, value), (error) => failed(request, error));
+  } else {
+    whenIdle(() => succeeded(request, request.value)); // whoever called nobody back by then has no result
+  }
+}
+
+// AWS lets a callback's answer go when the event loop has run dry. The channel must not keep the loop alive meanwhile.
+function whenIdle(then) {
+  channel.unref();
+  process.once("beforeExit", () => {
+    channel.ref();
+    then();
+  });
+}
+
+function succeeded(request, value) {
+  let text;
+  try {
+    text = JSON.stringify(value === undefined ? null : value);
+  } catch (error) {
+    failed(request, fault("MarshalError", `Unable to stringify response body as json: ${error.message}`));
+    return;
+  }
+  answer(request, text, false);
+}
+
+function failed(request, error) {
+  if (request.over) return;
+  logError("Invoke Error", error);
+  answer(request, describe(error), true);
+}
+
+function answer(request, value, isError) {
+  if (request.over) return;
+  request.over = true;
+  current = null;
+  const text = isError ? JSON.stringify(value) : (value ?? "null");
+  const head = { error: isError ? value.errorType || "Error" : "", ms: milliseconds(request.started), memory_kb: process.resourceUsage().maxRSS };
+  sendNow(DONE, head, Buffer.from(text));
+}
