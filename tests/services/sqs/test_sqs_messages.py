@@ -362,6 +362,25 @@ def test_a_long_poll_gets_a_message_whose_time_comes(cloud: Cloud) -> None:
     assert cloud.run(poll_and_advance())["Messages"][0]["Body"] == "late"
 
 
+def test_a_long_poll_gets_what_another_consumer_lets_go(cloud: Cloud) -> None:
+    url = cloud.queue()
+
+    async def poll_while_another_fails() -> Any:
+        poll = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
+        await cloud.store.quiet(5)
+        waiting = dict(cloud.owned_now("orders"))
+        cloud.owned_now("orders").clear()  # so that the other consumer comes first
+        await cloud.start("SendMessage", QueueUrl=url, MessageBody="hello")
+        cloud.owned_now("orders").update(waiting)
+        await cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=0, VisibilityTimeout=5)
+        await cloud.store.quiet(5)
+        cloud.clock.step_to(cloud.clock.now() + 5_000)
+        return await asyncio.wait_for(poll, 10)
+
+    assert cloud.run(poll_while_another_fails())["Messages"][0]["Body"] == "hello"
+
+
 def test_a_poller_that_hangs_up_passes_its_turn_on(cloud: Cloud) -> None:
     url = cloud.queue()
 

@@ -5,10 +5,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tule.kernel.clocks import Instant
 from tule.observe.ledger import ACCEPTED, DELIVERED, FATES, counter_name
+from tule.services.declaration import Environment
 from tule.services.sqs.errors import no_such_queue
 from tule.services.sqs.names import SHARD_KIND, arn_of, shard_of_arn
 from tule.services.sqs.receipts import identity_of
+from tule.store.contract import Cancel
 from tule.store.keys import pack
 from tule.store.layers.queues import Terms
 from tule.store.layers.queues_rows import QueueRows
@@ -86,14 +89,18 @@ class Settings(NamedTuple):
 class OwnedQueue:
     """What the owner of a queue's shard remembers of it. Changed through `Txn.then` alone, except `waiting`."""
 
-    __slots__ = ("existing", "expiry_at", "record", "waiting")
+    __slots__ = ("_alarm", "_alarm_at", "_env", "existing", "expiry_at", "record", "waiting")
 
     def __init__(self, record: Record | None) -> None:
         self.record = record
         self.existing: Existing | None = None
         self.expiry_at: int | None = None
         self.waiting: dict[Callable[[], None], None] = {}
-        """Long polls, by what wakes them, in the order of their coming. They are of this process, not of the store."""
+        """Long polls, by what wakes them, in the order of their coming. They are of this process, not of the store:
+        after a failed commit they are forgotten with the rest, and then look again when their wait ends."""
+        self._alarm: Cancel | None = None
+        self._alarm_at: int | None = None
+        self._env: Environment | None = None
 
     def wake(self, n: int) -> None:
         """Wake up to `n` of those who wait; each looks for itself, and waits again if another was faster."""
@@ -103,6 +110,29 @@ class OwnedQueue:
             del waiting[waker]
             waker()
             n -= 1
+
+    def watch(self, env: Environment) -> None:
+        """Somebody waits: wake him when the next message becomes visible by itself."""
+        self._env = env
+        self.watch_again()
+
+    def watch_again(self) -> None:
+        """The same after a change, for those who wait already. One alarm serves them all."""
+        env = self._env
+        if env is None or self.existing is None or not self.waiting:
+            return
+        due = self.existing.window.next_due(env.clock.now())
+        if due is None or (self._alarm_at is not None and self._alarm_at <= due):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = env.store.alarm(Instant(due), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = self._alarm_at = None
+        self.wake(1)
+        self.watch_again()
 
     def configured(self, record: Record, settings: Settings, window: Window | None = None) -> None:
         """A record was written; with `window`, a generation began."""

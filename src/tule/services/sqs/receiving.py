@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from tule.kernel.clocks import Instant
 from tule.kernel.context import TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.kernel.ports import Span
@@ -60,7 +59,6 @@ class Answer(NamedTuple):
     dead: list[Message]
     """Those that the look moved to the dead-letter queue."""
     wait_s: int
-    next_due: Instant | None
 
 
 def read_wish(request: dict[str, Any]) -> Wish:
@@ -118,15 +116,14 @@ class _Look:
             if wait_s and self.waker is not None:
                 self.home = queue
                 queue.waiting[self.waker] = None
-            due = window.next_due(txn.now)
-            return Answer([], [], dead, wait_s, None if due is None else Instant(due))
+            return Answer([], [], dead, wait_s)
         if self.first:
             meter(txn, REQUESTS, 1)
         if queue.waiting:
-            txn.after_commit(lambda: queue.wake(1) if window.visible > 0 else None)
+            txn.after_commit(lambda: queue.wake(1) if window.visible > 0 else queue.watch_again())
         handles = Handles(settings.identity, window.rows.generation, txn.now)
         messages = [_shown(one, handles, wish) for one in taken.received]
-        return Answer(messages, [one.message for one in taken.received], dead, wait_s, None)
+        return Answer(messages, [one.message for one in taken.received], dead, wait_s)
 
     @staticmethod
     def _settle(txn: Txn, found: Existing, taken: Taken) -> None:
@@ -156,7 +153,7 @@ async def _look(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
 
 
 async def _wait(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
-    machine, store = ctx.env.machine, ctx.store
+    machine = ctx.env.machine
     woken = asyncio.Event()
     look.waker = woken.set  # bound methods of one object are equal, so this names the waiter
     until_s: float | None = None
@@ -173,13 +170,12 @@ async def _wait(ctx: Context, shard: ShardKey, look: _Look) -> Answer:
                 return answer
             look.first = False
             timer = machine.call_later(left_s, woken.set)
-            alarm = None if answer.next_due is None else store.alarm(answer.next_due, woken.set)
+            if look.home is not None:
+                look.home.watch(ctx.env)
             try:
                 await woken.wait()
             finally:
                 timer.cancel()
-                if alarm is not None:
-                    alarm.cancel()
     except BaseException:
         if look.home is not None:
             look.home.wake(1)  # whoever leaves without an answer may have been woken for a message
