@@ -192,3 +192,16 @@ def test_bucket_names_are_global(tule, s3, bucket):
     with pytest.raises(ClientError) as caught:
         s3.create_bucket(Bucket="Not_A_Bucket")
     assert code_of(caught) == ("InvalidBucketName", 400)
+
+
+def test_an_object_larger_than_what_is_held_in_memory_streams_through(s3, bucket, tmp_path):
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        for number in range(100):
+            file.write(bytes([number]) * 1_048_576)
+    with path.open("rb") as body:
+        put = s3.put_object(Bucket=bucket, Key="huge", Body=body)
+    assert s3.head_object(Bucket=bucket, Key="huge")["ContentLength"] == 100 * 1_048_576
+    assert put["ETag"] == f'"{hashlib.md5(path.read_bytes()).hexdigest()}"'
+    tail = s3.get_object(Bucket=bucket, Key="huge", Range="bytes=104857500-")["Body"].read()
+    assert tail == bytes([99]) * 100

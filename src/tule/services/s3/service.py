@@ -61,7 +61,6 @@ SERVICE = Service(
     operations=_OPERATIONS,
     resources="tule.services.s3.cfn",
     coverage={
-        "PutObject": "Bodies up to 80 MiB in one request; larger objects by multipart upload.",
         "PutBucketPolicy": "Stored, not evaluated.",
         "PutBucketEncryption": "AES256, and aws:kms without a key, are kept as a setting; Tule does not encrypt files.",
         "CreateMultipartUpload": "Composite checksums only.",

@@ -12,7 +12,6 @@ from tule.services.s3.models import (
     MAX_PARTS,
     MIN_PART_BYTES,
     NULL_VERSION,
-    Blob,
     ObjectVersion,
     Part,
     Upload,
@@ -26,7 +25,6 @@ from tule.services.s3.operations.objects import (
     header_tags,
     kept_headers,
     kept_metadata,
-    whole_body,
 )
 from tule.store.transaction import ReadTxn, Txn
 
@@ -68,19 +66,16 @@ async def upload_part(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         state.upload(txn, request["Key"], request["UploadId"])
 
     await ctx.store.read(shard, check, ctx.request)
-    data = await whole_body(request.get("Body"))
-    content.check_md5(data, request.get("ContentMD5"))
-    sums = content.checked_sums(data, request)
-    ref = await ctx.env.ports.blobs.put(data)
+    taken = await content.take(request.get("Body"), request, ctx.env.ports.blobs, inline_below=0)
 
     def write(txn: Txn) -> Part:
         state.upload(txn, request["Key"], request["UploadId"])
-        part = Part(number, content.etag_of(data), txn.now, Blob(ref.sha256, ref.size_bytes), sums)
+        part = Part(number, taken.etag, txn.now, taken.blobs[0], taken.checksums)
         state.save_part(txn, request["UploadId"], part)
         return part
 
     part = await ctx.store.transact(shard, write, ctx.request)
-    return {"ETag": f'"{part.etag}"', **sums}
+    return {"ETag": f'"{part.etag}"', **taken.checksums}
 
 
 def complete_multipart_upload(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
@@ -155,9 +150,9 @@ def _chosen(txn: ReadTxn, upload: Upload, wanted: list[dict[str, Any]]) -> list[
 
 
 def _composite(upload: Upload, chosen: list[Part]) -> dict[str, str]:
-    """The checksum of the parts' checksums, where the upload was begun with an algorithm Tule reckons."""
+    """The checksum of the parts' checksums, where the upload was begun with an algorithm."""
     name = f"Checksum{upload.checksum_algorithm}"
-    if upload.checksum_algorithm not in ("CRC32", "SHA1", "SHA256"):
+    if upload.checksum_algorithm not in content.ALGORITHMS:
         return {}
     sums = [part.checksums.get(name) for part in chosen]
     if None in sums:

@@ -18,7 +18,6 @@ from tule.services.s3.models import (
     MAX_METADATA_BYTES,
     MAX_OBJECT_TAGS,
     NULL_VERSION,
-    Blob,
     Bucket,
     ObjectVersion,
 )
@@ -99,15 +98,6 @@ def header_tags(text: str | None) -> dict[str, str]:
     return tags_of(rows, MAX_OBJECT_TAGS)
 
 
-async def whole_body(body: Any) -> bytes:
-    """A request's body in one piece; the server bounds its size."""
-    if body is None:
-        return b""
-    if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body)
-    return b"".join([block async for block in body])
-
-
 def version_id_for(txn: Txn, bucket: Bucket) -> str:
     """A new version's id: opaque and unique where versioning is on, "null" elsewhere."""
     if bucket.versioning == "Enabled":
@@ -136,32 +126,27 @@ def check_write_conditions(txn: ReadTxn, request: Mapping[str, Any]) -> None:
 async def put_object(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     check_members("PutObject", request)
     check_key(request["Key"])
-    data = await whole_body(request.get("Body"))
-    content.check_md5(data, request.get("ContentMD5"))
-    sums = content.checked_sums(data, request)
-    blobs: tuple[Blob, ...] = ()
-    if len(data) >= INLINE_BYTES:
-        ref = await ctx.env.ports.blobs.put(data)
-        blobs = (Blob(ref.sha256, ref.size_bytes),)
+    blobs = ctx.env.ports.blobs
+    taken = await content.take(request.get("Body"), request, blobs, inline_below=INLINE_BYTES)
     template = ObjectVersion(
         key=request["Key"],
         version_id="",
         order=0,
         modified_ms=0,
-        etag=content.etag_of(data),
-        size_bytes=len(data),
-        inline=not blobs,
-        blobs=blobs,
+        etag=taken.etag,
+        size_bytes=taken.size_bytes,
+        inline=not taken.blobs,
+        blobs=taken.blobs,
         headers=kept_headers(request),
         metadata=kept_metadata(request),
         tags=header_tags(request.get("Tagging")),
-        checksums={**sums, "ChecksumType": "FULL_OBJECT"},
+        checksums={**taken.checksums, "ChecksumType": "FULL_OBJECT"},
     )
 
     def write(txn: Txn) -> ObjectVersion:
         bucket = check_bucket(txn, request.get("ExpectedBucketOwner"))
         check_write_conditions(txn, request)
-        return add(txn, bucket, template, None if blobs else data)
+        return add(txn, bucket, template, None if taken.blobs else taken.data)
 
     return _written(await ctx.store.transact(state.shard(request["Bucket"]), write, ctx.request))
 
