@@ -123,7 +123,7 @@ class Tule:
         self.contexts = Contexts(self.machine, self.random, self.credentials, settings.region, self.public_url)
         self.services = Services(discover(), self._environment)
         self.traffic = Traffic(self.spans)
-        self.ongoing = Ongoing(self.machine)
+        self.ongoing = Ongoing(self.machine, self.tasks)
         self.stopping = asyncio.Event()
         self.resetting = False
         self.servers: list[HttpServer] = []
@@ -303,7 +303,7 @@ class Tule:
         await self.store.quiet(SETTLE_S)
 
     async def _advance(self, to: Instant) -> bool:
-        before, until_s = self.ongoing.latest, self.machine.monotonic_s() + SETTLE_S
+        before, until_s = self.tasks.latest, self.machine.monotonic_s() + SETTLE_S
         settled = True
 
         async def settle() -> None:

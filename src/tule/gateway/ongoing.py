@@ -1,27 +1,26 @@
-"""Calls that are being worked on, so that a leap of the clock can wait for what it caused."""
+"""Work that is under way, so that a leap of the clock can wait for what it caused; and waits, to break them off."""
 
 import asyncio
 from typing import Final
 
 from tule.kernel.clocks import MachineClock
+from tule.kernel.tasks import Supervisor
 
 CALM_TURNS: Final = 20
-"""Turns of the loop without work after which nothing more is expected: from a wake-up to the call it leads to takes a
+"""Turns of the loop without work after which nothing more is expected: from a wake-up to the work it leads to takes a
 few (ours)."""
 
 
 class Ongoing:
-    """Numbers of the coordinate calls under way. Waits that end when their caller leaves are not work."""
+    """Everything that runs once is work, but for calls that only wait and end when their caller leaves."""
 
-    def __init__(self, machine: MachineClock) -> None:
+    def __init__(self, machine: MachineClock, tasks: Supervisor) -> None:
         self._machine = machine
-        self._latest = 0
-        self._under_way: set[int] = set()
-        self._watchers: list[asyncio.Future[None]] = []
+        self._tasks = tasks
         self._waits: set[asyncio.Task[None]] = set()
 
     def waits(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
-        """Keep a call that only waits, to break it off when Tule stops."""
+        """Keep a call that only waits."""
         self._waits.add(task)
         task.add_done_callback(self._waits.discard)
         return task
@@ -36,28 +35,12 @@ class Ongoing:
         for task in list(self._waits):
             task.cancel()
 
-    def began(self) -> int:
-        self._latest += 1
-        self._under_way.add(self._latest)
-        return self._latest
-
-    def ended(self, number: int) -> None:
-        self._under_way.discard(number)
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            if not watcher.done():
-                watcher.set_result(None)
-
-    @property
-    def latest(self) -> int:
-        """The number of the newest call; what comes later has a larger one."""
-        return self._latest
-
     async def settle(self, after: int, until_s: float) -> bool:
-        """Wait until no call newer than `after` is under way; False if machine time `until_s` came first."""
+        """Wait until no work newer than `after` is under way; False if machine time `until_s` came first."""
         calm = 0
         while calm < CALM_TURNS:
-            if not any(number > after for number in self._under_way):
+            work = [task for task in self._tasks.under_way(after) if task not in self._waits]
+            if not work:
                 calm += 1
                 await self._machine.sleep(0)
                 continue
@@ -65,12 +48,5 @@ class Ongoing:
             left_s = until_s - self._machine.monotonic_s()
             if left_s <= 0:
                 return False
-            await self._change(left_s)
+            await asyncio.wait(work, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         return True
-
-    async def _change(self, at_most_s: float) -> None:
-        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watchers.append(watcher)
-        guard = self._machine.call_later(at_most_s, lambda: None if watcher.done() else watcher.set_result(None))
-        await watcher
-        guard.cancel()

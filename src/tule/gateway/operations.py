@@ -87,10 +87,8 @@ def _coordinate(label: str, operation: Coordinate, env: Environment, ongoing: On
 
     def run(context: RequestContext, request: Any, done: Done) -> Cancellation | None:
         work = handler(Context(context, env), request)
-        if abandonable:
-            return ongoing.waits(tasks.spawn(label, _tell(work, done))).cancel
-        tasks.spawn(label, _tell_and_count(work, done, ongoing))
-        return None
+        task = tasks.spawn(label, _tell(work, done))
+        return ongoing.waits(task).cancel if abandonable else None
 
     return run
 
@@ -105,14 +103,6 @@ async def _tell(work: Awaitable[Any], done: Done) -> None:
         done(None, error)
     else:
         done(result, None)
-
-
-async def _tell_and_count(work: Awaitable[Any], done: Done, ongoing: Ongoing) -> None:
-    number = ongoing.began()
-    try:
-        await _tell(work, done)
-    finally:
-        ongoing.ended(number)
 
 
 def unbound(service: str, name: str) -> Bound:

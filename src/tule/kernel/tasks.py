@@ -23,6 +23,9 @@ class Supervisor:
         self._machine = machine
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._once_numbers: dict[asyncio.Task[Any], int] = {}
+        self.latest = 0
+        """The number of the newest work that runs once; what comes later has a larger one."""
         self.crashes: dict[str, int] = {}
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -34,7 +37,14 @@ class Supervisor:
         task = self._start(name, self._once(name, work))
         # A task that is cancelled before its first step never reaches `work`.
         task.add_done_callback(lambda _: work.close())
+        self.latest += 1
+        self._once_numbers[task] = self.latest
+        task.add_done_callback(self._once_numbers.pop)
         return task
+
+    def under_way(self, after: int = 0) -> list[asyncio.Task[Any]]:
+        """Work that runs once, was begun after the one with that number, and has not ended."""
+        return [task for task, number in self._once_numbers.items() if number > after]
 
     async def close(self) -> None:
         """Cancel what runs and wait until it has ended."""
