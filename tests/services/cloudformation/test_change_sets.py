@@ -151,6 +151,16 @@ def test_names_that_do_not_fit(cfn):
     assert refusal(cfn.describe_change_set, ChangeSetName="x", StackName="stack") == "ChangeSet [x] does not exist"
 
 
+def test_a_change_set_is_obsolete_when_the_stack_has_moved_on(cfn):
+    execute(cfn, complete(cfn, template({"A": bucket()}), "CREATE"), "stack_create_complete")
+    found = complete(cfn, template({"A": bucket(), "B": bucket()}), name="late")
+    cfn.update_stack(StackName="stack", TemplateBody=template({"A": bucket(), "C": bucket()}))
+    cfn.get_waiter("stack_update_complete").wait(StackName="stack", WaiterConfig=QUICK)
+    assert refusal(cfn.execute_change_set, ChangeSetName=found["ChangeSetId"]) == (
+        f"ChangeSet [{found['ChangeSetId']}] cannot be executed in its current execution status of [OBSOLETE]"
+    )
+
+
 SAM = {
     "Transform": "AWS::Serverless-2016-10-31",
     "Resources": {"Things": {"Type": "AWS::Serverless::SimpleTable"}},

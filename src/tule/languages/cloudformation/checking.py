@@ -188,11 +188,23 @@ def _defined(template: Template, name: str) -> bool:
     return name in template.resources or name in template.parameters or name in PSEUDO_PARAMETERS
 
 
+def _check_if(template: Template, argument: Any) -> None:
+    if not isinstance(argument, list) or len(argument) != 3:
+        raise TemplateError("Template error: Fn::If requires a list argument with three elements")
+    if not isinstance(argument[0], str) or argument[0] not in template.conditions:
+        raise TemplateError(f"Template error: unresolved condition dependency {argument[0]} in Fn::If")
+
+
+def _ref_name(argument: Any) -> str:
+    if not isinstance(argument, str):
+        raise TemplateError("Template format error: every Ref object must have a single String value.")
+    return argument
+
+
 def _unresolved_by(template: Template, call: Call) -> list[str]:
     if call.name == "Ref":
-        if not isinstance(call.argument, str):
-            raise TemplateError("Template format error: every Ref object must have a single String value.")
-        return [] if _defined(template, call.argument) else [call.argument]
+        name = _ref_name(call.argument)
+        return [] if _defined(template, name) else [name]
     if call.name == "Fn::GetAtt":
         resource, _ = get_att_parts(call.argument)
         if resource not in template.resources:
@@ -206,11 +218,7 @@ def _unresolved_by(template: Template, call: Call) -> list[str]:
             if not _defined(template, name) and ("." not in name or name.split(".", 1)[0] not in template.resources)
         ]
     elif call.name == "Fn::If":
-        parts = call.argument
-        if not isinstance(parts, list) or len(parts) != 3:
-            raise TemplateError("Template error: Fn::If requires a list argument with three elements")
-        if not isinstance(parts[0], str) or parts[0] not in template.conditions:
-            raise TemplateError(f"Template error: unresolved condition dependency {parts[0]} in Fn::If")
+        _check_if(template, call.argument)
     return []
 
 
@@ -223,7 +231,7 @@ def _check_condition(template: Template, name: str, condition: Any) -> None:
         if not isinstance(part, dict):
             continue
         if set(part) == {"Condition"}:
-            if part["Condition"] not in template.conditions:
+            if not isinstance(part["Condition"], str) or part["Condition"] not in template.conditions:
                 raise TemplateError(f"Template error: unresolved condition dependency {part['Condition']} in {name}")
             continue
         call = call_of(part)
@@ -233,7 +241,9 @@ def _check_condition(template: Template, name: str, condition: Any) -> None:
         refuse_function(call.name)
         if call.name not in _CONDITION_FUNCTIONS:
             raise TemplateError(f"Template error: {call.name} cannot be used in the Conditions block of the template")
-        asked = [call.argument] if call.name == "Ref" else []
+        if call.name == "Fn::If":
+            _check_if(template, call.argument)
+        asked = [_ref_name(call.argument)] if call.name == "Ref" else []
         if call.name == "Fn::Sub":
             text, variables = sub_parts(call.argument)
             asked = [found for found in sub_names(text) if found not in variables]

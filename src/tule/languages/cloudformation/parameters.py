@@ -1,5 +1,6 @@
 """Parameters: declarations, defaults and the rules that values must keep."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -38,6 +39,10 @@ class PatternCheck(NamedTuple):
     """What to say when it does not match."""
 
 
+_NUMBERS = ("MinLength", "MaxLength", "MinValue", "MaxValue")
+_SCALARS = (str, int, float)
+
+
 def check_declarations(parameters: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse declarations that CloudFormation refuses, and by name the types that Tule cannot look up."""
     for name, declaration in parameters.items():
@@ -49,14 +54,40 @@ def check_declarations(parameters: Mapping[str, Mapping[str, Any]]) -> None:
             raise TemplateError(
                 f"Template format error: [/Parameters/{name}] Every Parameters object must contain a Type member."
             )
-        if kind in _PLAIN:
-            continue
-        if isinstance(kind, str) and kind.removeprefix("List<").startswith("AWS::"):
-            raise TemplateError(
-                f"Tule does not implement parameter type {kind} yet: parameter {name} has it. "
-                "Use String and pass the value."
-            )
+        _check_kind(name, kind)
+        for member, value in declaration.items():
+            if not _fits(member, value):
+                raise TemplateError(f"Template format error: [/Parameters/{name}/{member}] has a value it can't have.")
+
+
+def _check_kind(name: str, kind: Any) -> None:
+    if isinstance(kind, str) and kind.removeprefix("List<").startswith("AWS::"):
+        raise TemplateError(
+            f"Tule does not implement parameter type {kind} yet: parameter {name} has it. Use String and "
+            "pass the value."
+        )
+    if not isinstance(kind, str) or kind not in _PLAIN:
         raise TemplateError(f"Template format error: Unrecognized parameter type: {kind}")
+
+
+def _fits(member: str, value: Any) -> bool:
+    """Whether a member of a declaration has a value of its kind."""
+    if member in _NUMBERS:
+        return isinstance(value, _SCALARS) and not isinstance(value, bool) and _number(value) is not None
+    if member == "AllowedValues":
+        return isinstance(value, list) and all(isinstance(part, _SCALARS) for part in value)
+    if member == "Default" and isinstance(value, list):
+        return all(isinstance(part, _SCALARS) for part in value)
+    return isinstance(value, _SCALARS)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def text_of(value: Any) -> str:
@@ -145,11 +176,8 @@ def _check(name: str, declaration: Mapping[str, Any], value: str) -> None:
 
 
 def _check_number(name: str, declaration: Mapping[str, Any], text: str) -> None:
-    try:
-        number = float(text)
-    except ValueError:
-        raise TemplateError(f"Parameter '{name}' must be a number.") from None
-    if not number - number == 0:
+    number = _number(text)
+    if number is None:
         raise TemplateError(f"Parameter '{name}' must be a number.")
     least, most = declaration.get("MinValue"), declaration.get("MaxValue")
     if least is not None and number < float(least):
@@ -160,7 +188,7 @@ def _check_number(name: str, declaration: Mapping[str, Any], text: str) -> None:
 
 def _check_length(name: str, declaration: Mapping[str, Any], value: str) -> None:
     least, most = declaration.get("MinLength"), declaration.get("MaxLength")
-    if least is not None and len(value) < int(least):
-        raise TemplateError(_reason(name, declaration, f"must contain at least {int(least)} characters"))
-    if most is not None and len(value) > int(most):
-        raise TemplateError(_reason(name, declaration, f"must contain at most {int(most)} characters"))
+    if least is not None and len(value) < float(least):
+        raise TemplateError(_reason(name, declaration, f"must contain at least {text_of(least)} characters"))
+    if most is not None and len(value) > float(most):
+        raise TemplateError(_reason(name, declaration, f"must contain at most {text_of(most)} characters"))

@@ -253,11 +253,15 @@ def _condition_name(owner: str, value: Any) -> str | None:
 
 def _policy(logical_id: str, member: str, body: Mapping[str, Any]) -> str:
     policy = body.get(member, "Delete")
-    if policy not in _POLICIES or (member == "UpdateReplacePolicy" and policy == "RetainExceptOnCreate"):
+    if (
+        not isinstance(policy, str)
+        or policy not in _POLICIES
+        or (member == "UpdateReplacePolicy" and policy == "RetainExceptOnCreate")
+    ):
         raise TemplateError(f"Template error: Unrecognized {member} {policy} for resource {logical_id}")
     if policy == "Snapshot":
         raise TemplateError(f"Template error: resource type {body['Type']} does not support deletion policy Snapshot")
-    return str(policy)
+    return policy
 
 
 def _outputs(value: Mapping[str, Any]) -> dict[str, Output]:

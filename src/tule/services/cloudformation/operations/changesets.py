@@ -51,6 +51,10 @@ from tule.store.transaction import Txn
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
+_TAKEN = ("AVAILABLE", "EXECUTE_IN_PROGRESS")
+"""Execution statuses in which a change set keeps its name to itself."""
+
+
 async def create_change_set(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     refuse_members("CreateChangeSet", request, "ResourceTypes", "ResourcesToImport", "ImportExistingResources")
     refuse_members("CreateChangeSet", request, "DeploymentMode")
@@ -63,7 +67,7 @@ async def create_change_set(ctx: Context, request: dict[str, Any]) -> dict[str, 
     where = address(ctx.request, request["StackName"])
     now = await _starting_point(ctx, where, request, kind)
     same = await read(ctx, where, lambda txn: state.load_change_set(txn, now.stack.uuid, request["ChangeSetName"]))
-    if same is not None:
+    if same is not None and same.execution_status in _TAKEN:
         if request.get("ClientToken") and same.token == request["ClientToken"]:
             return {"Id": same.arn, "StackId": now.stack.arn}
         raise AlreadyExistsError(f"ChangeSet {request['ChangeSetName']} already exists for stack {where.name}")
@@ -75,6 +79,11 @@ async def create_change_set(ctx: Context, request: dict[str, Any]) -> dict[str, 
         if stack is None:
             first = replace(now.stack, created_ms=txn.now)
             stack = history.set_status(txn, first, "REVIEW_IN_PROGRESS", "User Initiated")
+        old = state.load_change_set(txn, stack.uuid, change_set.name)
+        if old is not None and old.execution_status in _TAKEN:
+            raise AlreadyExistsError(f"ChangeSet {old.name} already exists for stack {where.name}")
+        if old is not None:
+            _drop(txn, stack, old)
         revision = txn.new_id()
         kept = replace(change_set, created_ms=txn.now, definition=replace(change_set.definition, revision=revision))
         state.save_template(txn, stack.uuid, revision, text)

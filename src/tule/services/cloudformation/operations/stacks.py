@@ -122,6 +122,9 @@ def begin(txn: Txn, ctx: Context, stack: Stack, operation: Operation, text: Temp
         tokens = dict([*tokens.items(), (operation.token, operation.kind)][-REMEMBERED_TOKENS:])
     if text is not None:
         state.save_template(txn, stack.uuid, stack.definition.revision, text)
+    for change_set in state.change_sets(txn, stack.uuid):
+        if change_set.execution_status == "AVAILABLE":  # it was worked out for what the stack is no more
+            state.save_change_set(txn, stack.uuid, replace(change_set, execution_status="OBSOLETE"))
     begun = replace(stack, tokens=tokens, operation=operation)
     status = f"{operation.kind}_IN_PROGRESS"
     begun = history.set_status(txn, begun, status, "User Initiated")
