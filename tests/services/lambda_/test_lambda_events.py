@@ -108,3 +108,20 @@ def test_an_event_survives_a_crash(cloud, workers):
 
     cloud.advance("4m")
     assert json.loads(take(cloud)["Body"]) == {"fail": True}
+
+
+def test_a_trigger_goes_on_after_a_crash(cloud, workers):
+    sqs = cloud.client("sqs")
+    sqs.create_queue(QueueName="seen")
+    sqs.create_queue(QueueName="orders", Attributes={"VisibilityTimeout": "60"})
+    workers.deploy(RECORD, Timeout=30)
+    workers.client.create_event_source_mapping(
+        EventSourceArn="arn:aws:sqs:us-east-1:000000000000:orders", FunctionName="worker"
+    )
+
+    cloud.kill()
+    cloud.start()
+
+    sqs = cloud.client("sqs")
+    sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="orders")["QueueUrl"], MessageBody="after the crash")
+    assert json.loads(take(cloud)["Body"])["Records"][0]["body"] == "after the crash"

@@ -36,7 +36,6 @@ class Delivery:
         """Failures of the function leave messages in the queue; the queue's own redrive policy counts them."""
         context = replace(context, trace=self._trace(context, batch))
         started_us = self._now_us()
-        self._record_wait(context, mapping, batch, started_us)
         failed, status = await self._process(context, mapping, batch)
         done = [message for message in batch if message["MessageId"] not in failed]
         await self._delete(context, url, done)
@@ -58,20 +57,6 @@ class Delivery:
         if not header:
             return context.trace
         return trace_from_header(header, self._env.random, self._env.machine.wall_ms() // 1000)
-
-    def _record_wait(self, context: RequestContext, mapping: Mapping, batch: list[Message], now_us: int) -> None:
-        """The time a lone message spent in the queue. Service time: with a clock that was advanced it is what was
-        waited in that time, not on the wall."""
-        if len(batch) != 1:
-            return
-        sent_ms = int((batch[0].get("Attributes") or {}).get("SentTimestamp") or 0)
-        waited_us = max(0, self._env.clock.now() - sent_ms) * 1000
-        self._env.ports.spans.record(
-            Span(
-                context.trace.child(self._env.random), f"queue wait {mapping.source_arn.rpartition(':')[2]}", "queue",
-                now_us - waited_us, now_us, mapping.account, mapping.region, mapping.source_arn,
-            )
-        )  # fmt: skip
 
     async def _process(self, context: RequestContext, mapping: Mapping, batch: list[Message]) -> tuple[set[str], str]:
         """(ids of messages that stay in the queue, status for the span)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from tule.kernel.context import TraceContext
 from tule.kernel.errors import AwsError
 from tule.kernel.ports import BlobRef, Span
 from tule.runtime.contract import (
@@ -122,14 +123,15 @@ class Engine:
             self._env.tasks.spawn(f"retire {arn}", runtime.retire(arn, LATEST, keep_revision=keep_revision))
 
     async def invoke(self, resolved: "Resolved", invocation: "Invocation") -> Outcome:
-        """Run a function once and record its spans."""
+        """Run a function once and record its spans. What the function calls is below its own span."""
         function = resolved.function
+        own = invocation.trace.child(self._env.random)
         try:
             outcome = await self._runtime.invoke(
                 resolved.version,
                 invocation.payload,
                 request_id=invocation.request_id,
-                trace_header=invocation.trace.header(),
+                trace_header=own.header(),
                 client_context=invocation.client_context or None,
                 invoked_arn=f"{function.arn}:{invocation.qualifier}" if invocation.qualifier else function.arn,
             )
@@ -137,18 +139,19 @@ class Engine:
             raise TooManyRequestsError(ACCOUNT) from None
         except RuntimeUnavailableError as error:
             raise RuntimeMissingError(str(error)) from error
-        self._record(resolved, invocation, outcome)
+        self._record(resolved, invocation, outcome, own)
         return Outcome(outcome.payload, outcome.error or "", outcome.log_tail, outcome.billed_ms)
 
-    def _record(self, resolved: "Resolved", invocation: "Invocation", outcome: InvokeOutcome) -> None:
+    def _record(
+        self, resolved: "Resolved", invocation: "Invocation", outcome: InvokeOutcome, own: TraceContext
+    ) -> None:
         """One span for the function, priced, and one below it for each phase of a cold start."""
         phases = outcome.phases
         if not phases:
             return
-        function, trace, record = resolved.function, invocation.trace, self._env.ports.spans.record
+        function, record = resolved.function, self._env.ports.spans.record
         used = (duration_meter(function), outcome.billed_ms * function.memory_mb)
         notes = (("cold", "yes"), ("log", outcome.log_stream)) if outcome.cold else (("log", outcome.log_stream),)
-        own = trace.child(self._env.random)
         record(
             Span(
                 own, resolved.span_name, "handler", phases[0].start_us, phases[-1].end_us, function.account,

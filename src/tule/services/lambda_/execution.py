@@ -190,14 +190,14 @@ class Execution:
         return outcome
 
     async def run_payload(self, context: RequestContext, resolved: Resolved, payload: bytes) -> Outcome:
-        """Run a function for a poller, as a hop of the context's trace."""
-        trace = context.trace.child(self.env.random)
-        return await self.run(resolved, Invocation(payload, self.env.random.uuid(), trace))
+        """Run a function for a poller, whose span the context's trace is."""
+        return await self.run(resolved, Invocation(payload, self.env.random.uuid(), context.trace))
 
     async def run_event(self, resolved: Resolved, event: Event) -> str | None:
         """Run a queued event; None if it went well, else what the function said."""
         env = self.env
-        trace = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
+        told = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
+        trace = TraceContext(told.root, told.parent, "", told.sampled, told.lineage)
         invocation = Invocation(event.payload, event.request_id, trace, event.client_context)
         outcome = await self.run(resolved, invocation)
         if not outcome.error:
