@@ -1,10 +1,11 @@
 """Tule's own log keeps secrets to itself and its files small."""
 
+import io
 from pathlib import Path
 
 import pytest
 
-from tule.observe.ownlog import HIDDEN, RotatingFile, without_secrets
+from tule.observe.ownlog import HIDDEN, RotatingFile, Sink, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,17 @@ def test_a_full_file_makes_room_and_the_oldest_goes(tmp_path: Path):
     assert names == ["tule.log", "tule.log.1", "tule.log.2"]
     assert "line 59" in (tmp_path / "tule.log").read_text()
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in tmp_path.iterdir())
+
+
+class GoneTerminal(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_terminal_that_has_gone_fails_nobody(tmp_path: Path):
+    file = RotatingFile(tmp_path / "tule.log", max_bytes=1_000, kept=2)
+    sink = Sink(file, GoneTerminal())
+    sink.warning("still told")
+    file.close()
+    assert "still told" in (tmp_path / "tule.log").read_text()
+    Sink(None, GoneTerminal()).error("told to nobody")

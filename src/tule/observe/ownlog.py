@@ -1,5 +1,6 @@
 """Tule's own log: structured lines, one file that rotates, no secrets."""
 
+import contextlib
 import os
 import re
 import sys
@@ -73,8 +74,11 @@ class RotatingFile:
                 newer.replace(older)
 
 
-class _Sink:
-    """structlog's logger: the file takes everything, the terminal what somebody should see."""
+class Sink:
+    """structlog's logger: the file takes everything, the terminal what somebody should see.
+
+    A log that can't be written (a terminal that has gone, a full disk) never fails the work that it tells of.
+    """
 
     def __init__(self, file: RotatingFile | None, terminal: TextIO) -> None:
         self._file = file
@@ -82,13 +86,18 @@ class _Sink:
 
     def msg(self, text: str) -> None:
         if self._file is None:
-            self._terminal.write(text + "\n")
+            self._show(text)
             return
-        self._file.line(text)
+        with contextlib.suppress(OSError):
+            self._file.line(text)
 
     def loud(self, text: str) -> None:
         self.msg(text)
         if self._file is not None:
+            self._show(text)
+
+    def _show(self, text: str) -> None:
+        with contextlib.suppress(OSError):
             self._terminal.write(text + "\n")
 
     debug = info = msg
@@ -98,7 +107,7 @@ class _Sink:
 def configure(level: str, path: Path | None) -> RotatingFile | None:
     """Send Tule's log to `path` (warnings to the terminal too), or all of it to the terminal for None."""
     file = RotatingFile(path) if path is not None else None
-    sink = _Sink(file, sys.stderr)
+    sink = Sink(file, sys.stderr)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -33,6 +33,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     return {
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
+        "HOME": "/tmp",  # noqa: S108 - the instance's own: no entry in /etc/passwd names another
         "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin:/opt/bin",
         **version.environment,
         "_HANDLER": version.handler,
