@@ -109,6 +109,7 @@ def cold(bench: Bench, row: Row, name: str, rounds: int) -> Row:
     connection.close()
     row.reached, row.low, row.high = statistics.median(took), min(took), max(took)
     row.p50_ms, row.p99_ms = row.reached, max(took)
+    row.runs = [{"requests": len(took), "ms": took}]
     return row
 
 
@@ -132,6 +133,7 @@ def entered(bench: Bench, row: Row, messages: int) -> Row:
     times = sorted(times[warm:])
     row.reached, row.low, row.high = statistics.median(times), times[0], times[-1]
     row.p50_ms, row.p99_ms = row.reached, times[int(len(times) * 0.99)]
+    row.runs = [{"requests": len(times), "ms": times}]
     return row
 
 
