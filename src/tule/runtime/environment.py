@@ -28,12 +28,13 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     task_root: str,
     runtime_dir: str,
 ) -> dict[str, str]:
-    """AWS's defined variables, the role's credentials, where AWS is, and the user's own (which may not be the former)."""
+    """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which may not be the former."""
     programs = f"{interpreter.prefix}/bin:" if interpreter.kind == "python" else ""
     return {
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
-        "HOME": "/tmp",  # noqa: S108 - the instance's own: no entry in /etc/passwd names another
+        # Its user has no entry in /etc/passwd to look a home up in.
+        "HOME": "/tmp",  # noqa: S108 - the instance's own
         "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin:/opt/bin",
         **version.environment,
         "_HANDLER": version.handler,

@@ -48,6 +48,9 @@ class Groups:
         if self.folder:
             Path(self.folder, name).mkdir()
 
+    def has(self, name: str) -> bool:
+        return bool(self.folder) and Path(self.folder, name).exists()
+
     def end(self, name: str) -> None:
         """Kill what is left in the group and remove it."""
         if not self.folder:

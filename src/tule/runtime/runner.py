@@ -112,7 +112,7 @@ class Runner:
                 case "memory":
                     self.say({"memory": memory.pss(self._pids)})
                 case "watch":
-                    if not self.groups.limit_file:
+                    if not self.groups.has(message["id"]):
                         self._watched[message["id"]] = int(message["mb"]) * 1024
                 case "kill":
                     self._pass_on(self._home_of.get(message["id"], ""), message, ())
@@ -129,7 +129,8 @@ class Runner:
         if message["do"] != "settle":
             self._next_uid += 1
             message["uid"] = FIRST_UID + self._next_uid % UIDS if self._settings["root"] and self.tree else 0
-            self.groups.make(message["id"])
+            if message.get("group", True):
+                self.groups.make(message["id"])
             self._home_of[message["id"]] = message["zygote"]
         if not self._pass_on(message["zygote"], message, fds):
             self._forget(message["id"])

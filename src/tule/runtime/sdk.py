@@ -61,3 +61,11 @@ def node_modules(cache: Path) -> str:
     """The installed modules, or "" while there are none."""
     folder = node_cache(cache) / "node_modules"
     return str(folder) if folder.is_dir() else ""
+
+
+def link_beside_packages(packages: Path, modules: str) -> None:
+    """Let Node find them above every package, after the package's own: without a tree that is the packages' folder."""
+    link = packages / "node_modules"
+    if not link.is_symlink() or str(link.readlink()) != modules:
+        link.unlink(missing_ok=True)
+        link.symlink_to(modules)

@@ -40,6 +40,7 @@ class Zygote:
         self._sock = socket.socket(fileno=settings["fd"])
         self._pids = {}
         self._confined = {}
+        self._shapes = {}
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def preload(self):
@@ -89,6 +90,8 @@ class Zygote:
         """What an instance must know of where it is."""
         common = ("tree", "cgroup", "landlock", "sdk", "readable")
         shape = {name: self.settings[name] for name in common}
+        if not message.get("group", True):
+            shape["cgroup"] = ""
         scratch = os.path.join(self.settings["scratch"], message["id"])
         return {**shape, "id": message["id"], "uid": message["uid"], "scratch": scratch, "parent": os.getpid()}
 
@@ -97,6 +100,7 @@ class Zygote:
         pid = os.fork()
         if pid:
             self._pids[pid] = message["id"]
+            self._shapes[message["id"]] = shape
             self.say({"started": message["id"], "pid": pid})
             return
         try:
@@ -149,7 +153,7 @@ class Zygote:
         try:
             confinement.join(other, confinement.CLONE_NEWNS)
             try:
-                instance.settle(self, self._shape({**message, "uid": 0}), message["claim"])
+                instance.settle(self, self._shapes[message["id"]], message["claim"])
             finally:
                 confinement.join(own, confinement.CLONE_NEWNS)
         finally:
@@ -184,6 +188,7 @@ class Zygote:
             name = self._pids.pop(pid, None)
             if name is not None:
                 self._await_confined(name)
+                self._shapes.pop(name, None)
                 self.say({"ended": name, "code": os.waitstatus_to_exitcode(status)})
 
 

@@ -1,0 +1,112 @@
+"""Node handlers in each form that AWS takes."""
+
+import json
+
+import pytest
+
+NODE = {"runtime": "nodejs22.x", "handler": "index.handler"}
+
+
+@pytest.mark.parametrize(
+    ("files", "handler", "answer"),
+    [
+        ({"index.mjs": "export const handler = async (e) => ({ got: e })"}, "index.handler", {"got": {"a": 1}}),
+        ({"index.js": "exports.handler = async (e) => ({ got: e })"}, "index.handler", {"got": {"a": 1}}),
+        ({"index.js": "exports.handler = (e, c, cb) => setTimeout(() => cb(null, e), 3)"}, "index.handler", {"a": 1}),
+        ({"index.js": "exports.handler = (e, c) => { c.succeed(e) }"}, "index.handler", {"a": 1}),
+        ({"index.js": "exports.handler = () => {}"}, "index.handler", None),
+        ({"index.js": "exports.handler = async () => {}"}, "index.handler", None),
+        ({"src/api/orders.js": "exports.a = { b: async () => 'nested' }"}, "src/api/orders.a.b", "nested"),
+        ({"index.cjs": "exports.handler = async () => 'cjs'"}, "index.handler", "cjs"),
+        (
+            {"package.json": '{"type": "module"}', "index.js": "export const handler = async () => 'esm'"},
+            "index.handler",
+            "esm",
+        ),
+        (
+            {
+                "index.mjs": "import own from 'own'; export const handler = async () => own",
+                "node_modules/own/index.js": "module.exports = 'bundled'",
+            },
+            "index.handler",
+            "bundled",
+        ),
+    ],
+)
+def test_a_handler_answers(bench, files, handler, answer):
+    outcome = bench.invoke(bench.version(files, **{**NODE, "handler": handler}), b'{"a": 1}')
+    assert outcome.error is None, outcome.payload
+    assert json.loads(outcome.payload) == answer
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "message"),
+    [
+        ("exports.handler = async () => { throw new TypeError('boom') }", "TypeError", "boom"),
+        ("exports.handler = (e, c, cb) => cb(new Error('bad'))", "Error", "bad"),
+        ("exports.handler = (e, c, cb) => cb('text')", "string", "text"),
+        ("exports.other = 1", "Runtime.HandlerNotFound", "index.handler is undefined or not exported"),
+        ("exports.handler = async () => { nope( }", "Runtime.UserCodeSyntaxError", "SyntaxError: Unexpected token '}'"),
+        (
+            "exports.handler = async () => { Promise.reject(new Error('lost')); await new Promise(() => {}) }",
+            "Runtime.UnhandledPromiseRejection",
+            "Error: lost",
+        ),
+    ],
+)
+def test_failures_are_told_in_awss_words(bench, source, kind, message):
+    outcome = bench.invoke(bench.version({"index.js": source}, **NODE))
+    error = json.loads(outcome.payload)
+    assert (error["errorType"], error["errorMessage"]) == (kind, message)
+    assert isinstance(error["trace"], list)
+    assert outcome.error == "Unhandled"
+
+
+def test_a_module_that_is_not_there(bench):
+    outcome = bench.invoke(bench.version({"index.js": "require('nothing-there')"}, **NODE))
+    error = json.loads(outcome.payload)
+    assert error["errorType"] == "Runtime.ImportModuleError"
+    assert error["errorMessage"].startswith("Error: Cannot find module 'nothing-there'\nRequire stack:\n- ")
+
+
+def test_exit_and_timeout_are_followed_by_a_fresh_instance(bench):
+    source = "let n = 0; exports.handler = async (e) => { n++; if (e === 1) process.exit(3); while (e === 2); return n }"
+    version = bench.version({"index.js": source}, timeout_s=1, **NODE)
+    assert "exit status 3" in json.loads(bench.invoke(version, b"1").payload)["errorMessage"]
+    assert bench.invoke(version).payload == b"1"
+    assert json.loads(bench.invoke(version, b"2").payload)["errorType"] == "Sandbox.Timedout"
+    assert bench.invoke(version).payload == b"1"
+
+
+def test_the_context_and_the_environment(bench, monkeypatch):
+    monkeypatch.setenv("TULE_HOST_SECRET", "leaked")
+    source = """exports.handler = async (e, c) => [c.awsRequestId, c.functionName, c.memoryLimitInMB, c.logGroupName,
+      c.getRemainingTimeInMillis() > 0, process.env.MINE, process.env.AWS_SESSION_TOKEN, process.env.TULE_HOST_SECRET,
+      process.env._X_AMZN_TRACE_ID.slice(0, 5), new Date().getTimezoneOffset()]"""
+    version = bench.version({"index.js": source}, environment={"MINE": "yes"}, **NODE)
+    outcome = bench.invoke(version, request_id="r-1")
+    assert json.loads(outcome.payload) == [
+        "r-1", "f", "128", "/aws/lambda/f", True, "yes", "token", None, "Root=", 0,
+    ]  # fmt: skip
+
+
+def test_console_lines_carry_time_request_and_level(bench):
+    version = bench.version({"index.js": "exports.handler = async () => console.warn('a', { b: 1 })"}, **NODE)
+    lines = bench.invoke(version, request_id="r-2").log_tail.decode().splitlines()
+    moment, request, level, text = next(line for line in lines if "WARN" in line).split("\t")
+    assert (request, level, text) == ("r-2", "WARN", "a { b: 1 }")
+    assert moment.endswith("Z")
+
+
+def test_options_of_node_are_obeyed(bench):
+    version = bench.version(
+        {"index.js": "exports.handler = async () => process.execArgv.concat(process.env.NODE_OPTIONS, process.title)"},
+        environment={"NODE_OPTIONS": "--title=mine"},
+        **NODE,
+    )
+    assert json.loads(bench.invoke(version).payload) == ["--title=mine", "mine"]
+
+
+def test_a_large_answer_is_whole(bench):
+    version = bench.version({"index.js": "exports.handler = async (n) => 'x'.repeat(n)"}, **NODE)
+    assert len(bench.invoke(version, b"6000000").payload) == 6_000_002
