@@ -32,8 +32,7 @@ async def put_until_refused(engine):
     for number in range(1_000):
         try:
             await put(engine, number)
-        except ServiceUnavailableError as refusal:
-            assert "could not keep this request" in refusal.message
+        except ServiceUnavailableError:
             return list(range(number))
     raise AssertionError("the disk never ran full")
 

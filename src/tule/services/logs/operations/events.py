@@ -114,7 +114,7 @@ def get_log_events(txn: ReadTxn, request: dict[str, Any]) -> dict[str, Any]:
     for key in state.chunk_keys(txn, stream, position[0] if position else None, reverse=backwards):
         events = list(enumerate(state.chunk_events(txn, key)))
         for index, event in reversed(events) if backwards else events:
-            if position is not None and _before(backwards, (key, index), position):
+            if position is not None and _was_read((key, index), position, backwards=backwards):
                 continue
             if not start_ms <= event.at_ms < end_ms:
                 continue
@@ -125,7 +125,7 @@ def get_log_events(txn: ReadTxn, request: dict[str, Any]) -> dict[str, Any]:
     return _page(found, token, backwards=backwards)
 
 
-def _before(backwards: bool, here: tuple[ChunkKey, int], position: tuple[ChunkKey, int]) -> bool:  # noqa: FBT001
+def _was_read(here: tuple[ChunkKey, int], position: tuple[ChunkKey, int], *, backwards: bool) -> bool:
     """Whether an event lies on the side of `position` that was read already."""
     return here >= position if backwards else here <= position
 
