@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,14 @@ class Tule:
         """A hash over everything that requests wrote."""
         digest: str = self.admin("store")["digest"]
         return digest
+
+
+def free_port() -> int:
+    """A port that nobody has now: for a Tule that shall be found where it was after it is started again."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
 
 
 def _options(flags: dict[str, Any]) -> list[str]:
