@@ -124,7 +124,10 @@ def test_a_refused_commit_answers_503_drops_memory_and_the_store_goes_on(bench):
         await store.quiet(10)
         assert [type(answer) for answer in answers.got] == [ServiceUnavailableError] * 2
         assert "disk full" in str(answers.got[0])
-        look = lambda txn: (txn.get(b"\x01a"), txn.counter("n"), list(txn.memory("window", build)))  # noqa: E731
+
+        def look(txn):
+            return txn.get(b"\x01a"), txn.counter("n"), list(txn.memory("window", build))
+
         assert await store.transact(shard(), look, context()) == (b"old", 1, [b"old"])
         await store.transact(shard(), lambda txn: txn.put(b"\x01a", b"new"), context())
         assert await store.read(shard(), lambda txn: txn.get(b"\x01a"), context()) == b"new"
