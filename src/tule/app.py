@@ -49,7 +49,7 @@ from tule.observe.spans import SpanRecorder
 from tule.observe.tracefile import TraceFile
 from tule.runtime.functions import Functions
 from tule.services.declaration import Environment
-from tule.store import DirectoryInUseError, Engine, open_store
+from tule.store import Engine, StoreUnusableError, open_store
 from tule.store.blobs import FileBlobs
 from tule.store.opening import DirectoryLock
 from tule.store.transaction import ShardKey, Txn
@@ -358,7 +358,7 @@ def run(settings: Settings, ready: int = -1) -> int:
     """Run Tule in this process. `ready` is a descriptor to which the banner goes, or -1 for stdout.
 
     Returns the port to start again on after a reset, else 0. Raises `SettingsError`, `HomeError`,
-    `DirectoryInUseError` and `OSError` with what people can do about them.
+    `StoreUnusableError` and `OSError` with what people can do about them.
     """
     if settings.production:
         raise SettingsError(
@@ -395,7 +395,7 @@ def main(arguments: list[str]) -> int:
         port = run(settings, ready)
     except SettingsError as error:
         return _complain(str(error), USAGE)
-    except (HomeError, DirectoryInUseError) as error:
+    except (HomeError, StoreUnusableError) as error:
         return _complain(str(error), FAILED)
     except OSError as error:
         where = f"{settings.host or 'localhost'}:{settings.port}"

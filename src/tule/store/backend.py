@@ -20,6 +20,10 @@ class Range(NamedTuple):
     reverse: bool = False
 
 
+class StoreUnusableError(Exception):
+    """The store can't be opened; the message says why and what to do."""
+
+
 class CommitRefusedError(Exception):
     """Nothing of the batches was kept, and that is certain: disk full, read-only, not connected."""
 

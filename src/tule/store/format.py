@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tule.store.backend import Range
+from tule.store.backend import Range, StoreUnusableError
 from tule.store.keys import after
 from tule.store.space import FORMAT_KEY, NUMBER
 
@@ -23,8 +23,8 @@ MIGRATIONS: Mapping[int, Migration] = {}
 _log = structlog.get_logger("tule.store")
 
 
-class StoreFormatError(Exception):
-    """The store can't be opened by this Tule; the message says why and what to do."""
+class StoreFormatError(StoreUnusableError):
+    """The store is of a version that this Tule can't read."""
 
 
 async def check_format(

@@ -13,7 +13,7 @@ from tule.kernel.context import Principal, RequestContext, new_trace, trace_from
 from tule.kernel.faults import FaultPoints
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
-from tule.store.backend import EmbeddedBackend, RemoteBackend
+from tule.store.backend import EmbeddedBackend, RemoteBackend, StoreUnusableError
 from tule.store.engine import Engine
 from tule.store.memory import MemoryBackend
 from tule.store.sqlite import SqliteBackend, database_in
@@ -23,7 +23,7 @@ from tule.store.transaction import ShardKey
 MEMORY = ":memory:"
 
 
-class DirectoryInUseError(Exception):
+class DirectoryInUseError(StoreUnusableError):
     """Another process has the directory; the message names it."""
 
 
@@ -138,6 +138,12 @@ def backend_for(location: str) -> EmbeddedBackend | RemoteBackend:
         return MemoryBackend()
     if location.startswith(("postgresql://", "postgres://")):
         # By name, because it needs a driver that is an optional dependency.
-        backend: RemoteBackend = import_module("tule.store.postgres").PostgresBackend(location)
+        try:
+            module = import_module("tule.store.postgres")
+        except ModuleNotFoundError as error:
+            raise StoreUnusableError(
+                f"--store postgresql://... needs {error.name}: pip install 'tule[postgresql]'."
+            ) from error
+        backend: RemoteBackend = module.PostgresBackend(location)
         return backend
     return SqliteBackend(str(database_in(Path(location))))

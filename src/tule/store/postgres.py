@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from tule.kernel.clocks import MachineClock, SystemClock
-from tule.store.backend import CommitLostError, CommitRefusedError, Pair, Range
+from tule.store.backend import CommitLostError, CommitRefusedError, Pair, Range, StoreUnusableError
 from tule.store.batch import Batch, steps
 from tule.store.postgres_schema import FENCED, LOCK, SCHEMA, STATEMENTS
 from tule.store.space import SLOTS
@@ -54,12 +54,16 @@ _LOST: Final = (
 _log = structlog.get_logger("tule.store")
 
 
-class NotDurableError(Exception):
+class NotDurableError(StoreUnusableError):
     """The server may forget what it acknowledged."""
 
 
-class StoreInUseError(Exception):
+class StoreInUseError(StoreUnusableError):
     """Another process owns the slots; the message names it."""
+
+
+class UnreachableError(StoreUnusableError):
+    """There is no such server or database, or it lets nobody in."""
 
 
 class FencedError(CommitLostError):
@@ -77,6 +81,7 @@ class PostgresBackend:
         self._pool: asyncpg.Pool[Any] | None = None
         self._owner: asyncpg.Connection[Any] | None = None
         """The connection that commits. It also holds the lock that says this process is alive."""
+        self._owner_pid = 0
         self._epoch = 0
         self._sequences = [0] * SLOTS
         self._closing = False
@@ -84,23 +89,26 @@ class PostgresBackend:
     async def open(self) -> None:
         """Check that the server keeps its word, make the schema, and take the slots over from whoever had them.
 
-        Raises `NotDurableError`, `StoreInUseError`, or what the driver raises when there is no server.
+        Raises `NotDurableError`, `StoreInUseError` or `UnreachableError`.
         """
-        connection = await self._connect()
         try:
-            await _check_durable(connection)
-            await self._take_slots(connection)
-        except BaseException:
-            await connection.close()
-            raise
-        self._owner = connection
-        self._pool = await asyncpg.create_pool(
-            self._location,
-            min_size=1,
-            max_size=FETCH_CONNECTIONS,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings=_SETTINGS,
-        )
+            connection = await self._connect()
+            try:
+                await _check_durable(connection)
+                await self._take_slots(connection)
+                self._pool = await asyncpg.create_pool(
+                    self._location,
+                    min_size=1,
+                    max_size=FETCH_CONNECTIONS,
+                    command_timeout=COMMAND_TIMEOUT_S,
+                    server_settings=_SETTINGS,
+                )
+            except BaseException:
+                await connection.close()
+                raise
+        except (ValueError, asyncpg.PostgresError, *_LOST) as error:
+            raise UnreachableError(_why_not(error)) from error
+        self._owner, self._owner_pid = connection, connection.get_server_pid()
 
     async def close(self) -> None:
         self._closing = True
@@ -214,7 +222,7 @@ class PostgresBackend:
         connection = await self._connect()
         try:
             epoch = await connection.fetchval("SELECT max(epoch) FROM tule.slot")
-            locked = await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})")
+            locked = epoch == self._epoch and await self._lock_again(connection)
         except BaseException:
             await connection.close()
             raise
@@ -222,12 +230,26 @@ class PostgresBackend:
             await connection.close()
             raise FencedError("Another Tule has taken this store over; this one stops.")
         if not locked:
-            # The server has not noticed yet that the old connection is gone; the fence alone keeps writes apart.
-            _log.warning("the store's lock is still held by the lost connection")
+            # Somebody may be about to take the store over; the fence alone keeps writes apart.
+            _log.warning("the store's lock is held by another session")
         old, self._owner = self._owner, connection
         if old is not None and not old.is_closed():
             old.terminate()
         return connection
+
+    async def _lock_again(self, connection: "asyncpg.Connection[Any]") -> bool:
+        """Have the server end the lost session, which holds the lock until that is noticed, and lock anew."""
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid = $1", self._owner_pid
+        )
+        try:
+            await connection.execute(f"SET lock_timeout = {TAKE_OVER_MS}; SELECT pg_advisory_lock({LOCK})")
+        except asyncpg.LockNotAvailableError:
+            return False
+        finally:
+            await connection.execute("SET lock_timeout = 0")
+        self._owner_pid = connection.get_server_pid()
+        return True
 
     async def _find_out(self, slots: list[int], lost: BaseException) -> None:
         """The connection went away under a commit: return if it happened, raise if it did not."""
@@ -250,6 +272,18 @@ class PostgresBackend:
             _log.info("a commit outlived its connection", slots=len(slots))
             return
         raise CommitRefusedError(f"The connection to PostgreSQL was lost before the commit: {lost}") from lost
+
+
+def _why_not(error: Exception) -> str:
+    """What is wrong with the server or its URL. The URL itself is not repeated: it may hold a password."""
+    why = str(error) or "it did not answer in time"
+    if isinstance(error, (ValueError, asyncpg.InterfaceError)):
+        return f"The URL given as --store can't be used: {why}. It looks like postgresql://user@host:5432/database."
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"PostgreSQL says: {why}. Make it (createdb), or name another in --store."
+    if isinstance(error, asyncpg.PostgresError):
+        return f"PostgreSQL says: {why}. Tule needs a database in which it may make a schema; see --store."
+    return f"PostgreSQL can't be reached: {why}. Start it, or give another URL as --store."
 
 
 async def _check_durable(connection: "asyncpg.Connection[Any]") -> None:
