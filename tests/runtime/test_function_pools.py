@@ -111,7 +111,9 @@ def test_a_caller_who_hangs_up_ends_the_run(bench):
 
     async def run():
         task = asyncio.ensure_future(bench.invoke_soon(version, b"30"))
-        await until(lambda: any(one.invocations for one in bench.functions.instances() if "abandoned" in one.function_arn))
+        await until(
+            lambda: any(one.invocations for one in bench.functions.instances() if "abandoned" in one.function_arn)
+        )
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

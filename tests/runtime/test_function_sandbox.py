@@ -117,6 +117,7 @@ def descendants(pid: int) -> set[int]:
 
 async def gone(pids: set[int]) -> None:
     """Until none of them lives."""
+
     def alive(pid: int) -> bool:
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -152,7 +153,9 @@ def test_a_killed_runner_leaves_nothing_and_the_next_request_gets_another(make_b
         os.kill(runner, signal.SIGKILL)
         return await running
 
-    bench.version_soon = bench.version({"app.py": "import time\ndef handler(e, c): time.sleep(60)"}, name="slow", timeout_s=60)
+    bench.version_soon = bench.version(
+        {"app.py": "import time\ndef handler(e, c): time.sleep(60)"}, name="slow", timeout_s=60
+    )
     outcome = bench.wait(kill_while_running())
     assert json.loads(outcome.payload)["errorType"] == "Runtime.ExitError"
     bench.wait(gone(below))

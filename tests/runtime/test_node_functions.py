@@ -70,7 +70,9 @@ def test_a_module_that_is_not_there(bench):
 
 
 def test_exit_and_timeout_are_followed_by_a_fresh_instance(bench):
-    source = "let n = 0; exports.handler = async (e) => { n++; if (e === 1) process.exit(3); while (e === 2); return n }"
+    source = (
+        "let n = 0; exports.handler = async (e) => { n++; if (e === 1) process.exit(3); while (e === 2); return n }"
+    )
     version = bench.version({"index.js": source}, timeout_s=1, **NODE)
     assert "exit status 3" in json.loads(bench.invoke(version, b"1").payload)["errorMessage"]
     assert bench.invoke(version).payload == b"1"

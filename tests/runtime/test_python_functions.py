@@ -107,7 +107,10 @@ def test_failures_are_told_in_awss_words(bench, files, handler, kind, message):
 def test_a_stack_trace_begins_in_the_functions_own_code(bench):
     version = bench.version({"app.py": "def deep(): raise OSError('x')\ndef handler(e, c): deep()"})
     first, second = error_of(bench.invoke(version))["stackTrace"]
-    assert first.endswith("in handler\n    def handler(e, c): deep()\n                       ^^^^^^\n") or "handler" in first
+    assert (
+        first.endswith("in handler\n    def handler(e, c): deep()\n                       ^^^^^^\n")
+        or "handler" in first
+    )
     assert 'app.py", line 1, in deep' in second
 
 
@@ -126,7 +129,9 @@ def test_leaving_is_an_exit_error_and_the_next_request_is_served(bench):
 
 
 def test_a_timeout_ends_the_instance_and_says_so(bench):
-    source = "import time\nseen = []\ndef handler(e, c):\n  seen.append(1)\n  if e == 1: time.sleep(60)\n  return len(seen)"
+    source = (
+        "import time\nseen = []\ndef handler(e, c):\n  seen.append(1)\n  if e == 1: time.sleep(60)\n  return len(seen)"
+    )
     version = bench.version({"app.py": source}, timeout_s=1)
     assert bench.invoke(version).payload == b"1"
     outcome = bench.invoke(version, b"1", request_id=REQUEST)

@@ -12,7 +12,7 @@ import msgspec
 
 from tule.runtime.contract import FunctionVersion
 
-CLAIM, INVOKE, READY, DONE, LOG = b"CIRDL"
+CLAIM, INVOKE, READY, DONE = b"CIRD"
 _HEADER: Final = struct.Struct("<IB")
 _HEAD: Final = struct.Struct("<I")
 
@@ -27,6 +27,10 @@ EARLY_LINES_MAX: Final = 1000
 
 READ_BYTES: Final = 64 * 1024
 ENDED_WITHIN_S: Final = 2.0
+
+
+_NEWLINE: Final = "\0\x1e"
+"""What the bootstraps print for a line's end inside one event."""
 
 
 class InstanceGoneError(Exception):
@@ -131,9 +135,7 @@ class Instance(asyncio.Protocol):
         if not isinstance(head, dict):
             return False
         self.drain()
-        if kind == LOG:
-            self._say([str(head.get("text", ""))])
-        elif kind in (READY, DONE) and self._answer is not None and not self._answer.done():
+        if kind in (READY, DONE) and self._answer is not None and not self._answer.done():
             self._answer.set_result((head, body[_HEAD.size + length :]))
         return True
 
@@ -174,14 +176,14 @@ class Instance(asyncio.Protocol):
             while len(self._line) > LINE_MAX_BYTES:
                 whole.append(self._line[:LINE_MAX_BYTES])
                 self._line = self._line[LINE_MAX_BYTES:]
-            lines += [line.decode("utf-8", "replace") for line in whole]
+            lines += map(_event, whole)
         if lines:
             self._say(lines)
 
     def _finish_line(self) -> None:
         if self._line:
             line, self._line = self._line, b""
-            self._say([line.decode("utf-8", "replace")])
+            self._say([_event(line)])
 
     def _say(self, lines: list[str]) -> None:
         if self._listener is not None:
@@ -195,3 +197,8 @@ class Instance(asyncio.Protocol):
         if listener is not None and self.early:
             early, self.early = self.early, []
             listener(early)
+
+
+def _event(line: bytes) -> str:
+    """A printed line as a log event."""
+    return line.decode("utf-8", "replace").replace(_NEWLINE, "\n")

@@ -78,7 +78,8 @@ class Runner:
         while True:
             socks = [zygote.sock for zygote in self._zygotes.values()]
             wait_s = WATCH_EVERY_S if self._watched else None
-            ready, _, _ = select.select([self._sock, self._wakeup, *socks], [], [], wait_s)
+            watched: list[Any] = [self._sock, self._wakeup, *socks]
+            ready = select.select(watched, [], [], wait_s)[0]
             if self._wakeup in ready:
                 os.read(self._wakeup, 4096)
                 self._reap()

@@ -179,7 +179,9 @@ class Supply:
             if instance.alive:
                 break
         else:
-            instance = await self._park(zygote, group=False)  # joining a memory group takes 5 to 20 ms: none on this path
+            instance = await self._park(
+                zygote, group=False
+            )  # joining a memory group takes 5 to 20 ms: none on this path
         self._refill_soon(zygote)
         if node:
             assert self._link is not None

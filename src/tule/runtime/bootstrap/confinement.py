@@ -1,3 +1,5 @@
+# ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH114, PTH115, PTH120, PTH123, PTH211, S103, S108, SIM105, FBT001, FBT002
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """System calls that confine a process: namespaces and a tree of its own, Landlock, limits, identity.
 
 Runs in the runner and in zygotes of any Python from 3.10 on: the standard library alone, and no import of ours.
@@ -10,6 +12,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Collection, Sequence
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -40,7 +43,7 @@ LANDLOCK_FILE_ONLY = (1 << 0) | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def checked(result, what):
+def checked(result: int, what: str) -> int:
     """The result of a C call, or the error it left behind."""
     if result < 0:
         number = ctypes.get_errno()
@@ -48,11 +51,11 @@ def checked(result, what):
     return result
 
 
-def prctl(option, first=0, second=0):
+def prctl(option: int, first: int = 0, second: int = 0) -> int:
     return checked(libc.prctl(option, first, second, 0, 0), f"prctl {option}")
 
 
-def die_with_parent(parent):
+def die_with_parent(parent: int) -> None:
     """Be killed when the process that started this one ends, also if it has ended already."""
     if sys.platform != "linux":
         return
@@ -64,24 +67,24 @@ def die_with_parent(parent):
 # -- namespaces and trees
 
 
-def unshare(flags):
+def unshare(flags: int) -> None:
     checked(libc.unshare(flags), "unshare")
 
 
-def join(fd, kind):
+def join(fd: int, kind: int) -> None:
     checked(libc.setns(fd, kind), "setns")
 
 
-def mount(source, target, kind, flags, data=""):
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
     arguments = (os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, os.fsencode(data))
     checked(libc.mount(*arguments[:3], ctypes.c_ulong(flags), arguments[4]), f"mount {target}")
 
 
-def unmount(target):
+def unmount(target: str) -> None:
     checked(libc.umount2(os.fsencode(target), MNT_DETACH), f"unmount {target}")
 
 
-def bind(source, target, writable=False):
+def bind(source: str, target: str, writable: bool = False) -> None:
     """Show `source` at `target`, with all that is mounted below it; read-only throughout unless `writable`."""
     mount(source, target, "", MS_BIND | MS_REC)
     if not writable:
@@ -92,7 +95,7 @@ def bind(source, target, writable=False):
         checked(result, f"make {target} read-only")
 
 
-def own_processes():
+def own_processes() -> bool:
     """Become a process whose child is the first of new pid and mount namespaces; True if that needed no root.
 
     An ordinary user gets a user namespace around them, in which it is called root and may mount, nothing more.
@@ -108,7 +111,7 @@ def own_processes():
     return True
 
 
-def enter_tree(scratch, shown):
+def enter_tree(scratch: str, shown: Sequence[tuple[str, str, bool]]) -> None:
     """Leave the host's file system for one that holds the system, read-only, and `shown`: (source, target, writable).
 
     `scratch` is an empty folder to mount on. Needs `own_processes` before it.
@@ -148,7 +151,7 @@ def enter_tree(scratch, shown):
     mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
-def show(source, target, writable=False):
+def show(source: str, target: str, writable: bool = False) -> None:
     """`bind`, making the target first."""
     if os.path.isdir(source):
         os.makedirs(target, 0o755, exist_ok=True)
@@ -161,14 +164,14 @@ def show(source, target, writable=False):
 # -- Landlock
 
 
-def landlock_abi():
+def landlock_abi() -> int:
     """The kernel's version of Landlock, 0 without it."""
     if sys.platform != "linux":
         return 0
-    return max(0, libc.syscall(SYS_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
+    return max(0, int(libc.syscall(SYS_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)))
 
 
-def landlock(readable, writable):
+def landlock(readable: Sequence[str], writable: Sequence[str]) -> bool:
     """Let this process and its children see `readable` paths and write below `writable`, and no other file."""
     abi = landlock_abi()
     if not abi:
@@ -187,7 +190,7 @@ def landlock(readable, writable):
     return True
 
 
-def _allow(ruleset, path, access):
+def _allow(ruleset: int, path: str, access: int) -> None:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -204,7 +207,7 @@ def _allow(ruleset, path, access):
 # -- limits and identity
 
 
-def limit(processes, files, file_bytes):
+def limit(processes: int, files: int, file_bytes: int) -> None:
     for what, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, files),
@@ -212,11 +215,11 @@ def limit(processes, files, file_bytes):
         (resource.RLIMIT_NPROC, processes),
     ):
         _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (allowed, allowed))
 
 
-def become(uid):
+def become(uid: int) -> None:
     """Another user with no groups, if this is root; then no capability is left, nor can any be gained."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:
@@ -237,7 +240,7 @@ def become(uid):
         checked(libc.syscall(SYS_CAPSET[os.uname().machine], header, nothing), "capset")
 
 
-def close_others(kept):
+def close_others(kept: Collection[int]) -> None:
     """Close every descriptor above 2 that is not in `kept`."""
     first = 3
     for fd in sorted(kept):
@@ -247,12 +250,12 @@ def close_others(kept):
     _close_range(first, 0x7FFFFFFF)
 
 
-def _close_range(first, last):
+def _close_range(first: int, last: int) -> None:
     if libc.syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0) < 0:
         os.closerange(first, min(last, 65536))
 
 
-def reset_signals():
+def reset_signals() -> None:
     """What a process expects of its start: default reactions, nothing blocked."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         try:
@@ -262,7 +265,7 @@ def reset_signals():
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def probe(scratch):
+def probe(scratch: str) -> bool:
     """Try what the highest rung needs, in a child, and say whether it works here."""
     pid = os.fork()
     if pid == 0:

@@ -2,18 +2,19 @@
 
 import logging
 import time
+from typing import Any
 
 
 class _Fields:
     """Attributes from a mapping, None where it has none."""
 
-    _names = ()
+    _names: tuple[str, ...] = ()
 
-    def __init__(self, values):
+    def __init__(self, values: dict[str, Any]) -> None:
         for name in self._names:
             setattr(self, name, values.get(name))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}([" + ",".join(f"{name}={getattr(self, name)}" for name in self._names) + "])"
 
 
@@ -26,7 +27,7 @@ class Client(_Fields):
 
 
 class ClientContext:
-    def __init__(self, values):
+    def __init__(self, values: dict[str, Any]) -> None:
         self.client = Client(values["client"]) if isinstance(values.get("client"), dict) else None
         self.custom = values.get("custom")
         self.env = values.get("env")
@@ -35,7 +36,7 @@ class ClientContext:
 class LambdaContext:
     """One invocation. `_deadline_ms` is on the machine's monotonic clock."""
 
-    def __init__(self, claim, head):
+    def __init__(self, claim: dict[str, Any], head: dict[str, Any]) -> None:
         self.aws_request_id = head["request_id"]
         self.invoked_function_arn = head["arn"]
         self.function_name = claim["name"]
@@ -49,11 +50,11 @@ class LambdaContext:
         self.tenant_id = None
         self._deadline_ms = head["deadline_ms"]
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return max(0, int(self._deadline_ms - time.monotonic() * 1000))
 
-    def log(self, message):
+    def log(self, message: object) -> None:
         logging.getLogger().info(message)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LambdaContext([aws_request_id={self.aws_request_id},function_name={self.function_name}])"

@@ -1,16 +1,18 @@
+# ruff: noqa: PTH100, PTH120, BLE001, N818
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """Finding a Python handler, calling it, and telling of failures, all in AWS's words."""
 
-import datetime
 import decimal
 import importlib
-import importlib.util
 import json
 import logging
 import os
 import sys
 import time
 import traceback
-
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
 
 OURS = os.path.dirname(os.path.abspath(__file__))
 
@@ -18,13 +20,13 @@ OURS = os.path.dirname(os.path.abspath(__file__))
 class Fault(Exception):
     """A failure that has an error type of the runtime's own."""
 
-    def __init__(self, kind, message, stack=()):
+    def __init__(self, kind: str, message: str, stack: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.kind = kind
         self.stack = list(stack)
 
 
-def load_handler(handler, root):
+def load_handler(handler: str) -> Any:
     """The function that "module.name" or "folder/module.name" stands for. Raises `Fault` and what the module raises."""
     module_name, dot, name = handler.rpartition(".")
     if not dot:
@@ -49,13 +51,13 @@ def load_handler(handler, root):
     return found
 
 
-def encode_default(value):
+def encode_default(value: Any) -> float:
     if isinstance(value, decimal.Decimal):
         return float(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def to_json(value):
+def to_json(value: Any) -> bytes:
     """The response as AWS's runtime writes it."""
     try:
         return json.dumps(value, default=encode_default, ensure_ascii=False, allow_nan=True).encode(
@@ -65,7 +67,7 @@ def to_json(value):
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
 
 
-def describe(error, request_id):
+def describe(error: BaseException, request_id: str) -> tuple[dict[str, Any], str]:
     """AWS's JSON for an exception, and the text that goes to the log."""
     if isinstance(error, Fault):
         kind, message, stack = error.kind, str(error), error.stack
@@ -78,14 +80,14 @@ def describe(error, request_id):
     return told, log.rstrip("\n")
 
 
-def _of_user(trace):
+def _of_user(trace: types.TracebackType | None) -> list[traceback.FrameSummary]:
     """The frames of the function's own code: those below the bootstrap and the import machinery."""
     frames = traceback.extract_tb(trace)
     first = 0
     for index, frame in enumerate(frames):
-        if frame.filename.startswith("<frozen importlib") or os.path.dirname(frame.filename) == OURS:
-            first = index + 1
-        elif frame.filename.endswith("/importlib/__init__.py") and index == first:
+        name = frame.filename
+        ours = name.startswith("<frozen importlib") or os.path.dirname(name) == OURS
+        if ours or (index == first and name.endswith("/importlib/__init__.py")):
             first = index + 1
     return frames[first:] if first < len(frames) else frames
 
@@ -93,25 +95,18 @@ def _of_user(trace):
 class RequestLog(logging.Handler):
     """The root handler that AWS's runtime installs: one record, one log event."""
 
-    def __init__(self, emit):
+    def __init__(self, emit: Callable[[str], None]) -> None:
         super().__init__()
         self._emit = emit
         self.request_id = ""
-        self.setFormatter(
-            logging.Formatter(
-                "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
-            )
-        )
-        self.formatter.converter = time.gmtime
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+        formatter = logging.Formatter(line, "%Y-%m-%dT%H:%M:%S")
+        formatter.converter = time.gmtime
+        self.setFormatter(formatter)
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         record.aws_request_id = self.request_id
         try:
             self._emit(self.format(record))
         except Exception:
             self.handleError(record)
-
-
-def quiet_clock():
-    """Import now what `logging` would import with the first record."""
-    return datetime.datetime

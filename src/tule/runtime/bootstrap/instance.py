@@ -1,3 +1,5 @@
+# ruff: noqa: PTH103, PTH119, PTH123, BLE001, S108, PLR0913, PLR0917, TRY301
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """A Python execution environment: a fork of the zygote that waits for its function, becomes it, and serves it."""
 
 import io
@@ -9,6 +11,8 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 PACKAGES = "/tule/packages"
 CGROUP = "/tule/cgroup"
@@ -21,7 +25,7 @@ NOFILE_MAX = 1024
 """AWS: file descriptors."""
 
 
-def prepare(zygote, shape, output):
+def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
     """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
     confinement = zygote.confinement
     os.setsid()
@@ -39,24 +43,24 @@ def prepare(zygote, shape, output):
         os.makedirs(shape["scratch"], 0o700, exist_ok=True)
 
 
-def join_group(shape):
+def join_group(shape: dict[str, Any]) -> None:
     """Into the memory group that was made for this instance, if there are any."""
     if shape["cgroup"]:
         with open(f"{CGROUP}/{shape['id']}/cgroup.procs", "w") as file:
             file.write("0")
 
 
-def memory_limit(shape, memory_mb):
+def memory_limit(shape: dict[str, Any], memory_mb: int) -> None:
     if shape["cgroup"]:
         with open(f"{CGROUP}/{shape['id']}/{shape['cgroup']}", "w") as file:
             file.write(str(memory_mb * 1024 * 1024))
 
 
-def settle(zygote, shape, claim):
+def settle(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> str:
     """Put the function's code and limits in place; afterwards nothing of other functions can be reached."""
     confinement = zygote.confinement
     if not shape["tree"]:
-        return claim["code"]
+        return str(claim["code"])
     memory_limit(shape, claim["memory_mb"])
     if claim["ephemeral_mb"] != 512:
         flags = confinement.MS_REMOUNT | confinement.MS_NOSUID | confinement.MS_NODEV
@@ -66,7 +70,7 @@ def settle(zygote, shape, claim):
     return TASK
 
 
-def confine(zygote, shape, ephemeral_mb, code):
+def confine(zygote: Any, shape: dict[str, Any], ephemeral_mb: int, code: str) -> None:
     """Give up what settling needed. The last step before code of strangers runs."""
     confinement = zygote.confinement
     confinement.limit(NPROC_MAX if shape["uid"] else NPROC_MAX * 16, NOFILE_MAX, ephemeral_mb * 1024 * 1024)
@@ -80,29 +84,29 @@ def confine(zygote, shape, ephemeral_mb, code):
     confinement.die_with_parent(shape["parent"])  # again: a change of user clears it
 
 
-def run(zygote, shape, control, output):
+def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoReturn:
     """The whole life of a forked instance. Never returns."""
     confinement = zygote.confinement
     channel = zygote.channel.Channel(socket.socket(fileno=control))
     prepare(zygote, shape, output)
     confinement.close_others({control, 0, 1, 2})
     confinement.reset_signals()
-    kind, body = channel.receive()
+    _, body = channel.receive()
     started = time.monotonic()
     claim, _ = zygote.channel.split(body)
     code = settle(zygote, shape, claim)
     confine(zygote, shape, claim["ephemeral_mb"], code)
-    environment(shape, claim, code)
+    environment(shape, claim)
     sys.path[:0] = [code, "/opt/python"] if shape["tree"] else [code]
     if shape["sdk"] and shape["sdk"] not in sys.path:
         sys.path.append(shape["sdk"])
     sys.argv[:] = [""]
     os.chdir(code)
     random.seed()
-    serve(zygote, channel, claim, code, started)
+    serve(zygote, channel, claim, started)
 
 
-def environment(shape, claim, code):
+def environment(shape: dict[str, Any], claim: dict[str, Any]) -> None:
     """The function's own environment in place of the zygote's, of which nothing is left."""
     os.environ.clear()
     os.environ.update(claim["environment"])
@@ -111,21 +115,23 @@ def environment(shape, claim, code):
     time.tzset()
 
 
-def serve(zygote, channel, claim, code, started):
+def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> NoReturn:
     """Import the handler, then answer one request after the other until Tule hangs up."""
     handling = zygote.handling
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
 
-    def log(text):
+    def log(text: str) -> None:
         flush()
-        channel.send(zygote.channel.LOG, {"text": text})
+        left = (text.replace("\n", zygote.channel.NEWLINE) + "\n").encode("utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(1, left) :]
 
     requests = handling.RequestLog(log)
     logging.getLogger().addHandler(requests)
     fault = function = None
     try:
-        function = handling.load_handler(claim["handler"], code)
+        function = handling.load_handler(claim["handler"])
     except handling.Fault as error:
         fault = error
     except Exception as error:
@@ -140,13 +146,22 @@ def serve(zygote, channel, claim, code, started):
     flush()
     channel.send(zygote.channel.READY, {"ms": _since(started), "error": None})
     while True:
-        kind, body = channel.receive()
+        _, body = channel.receive()
         head, payload = zygote.channel.split(body)
         requests.request_id = head["request_id"]
         _one(zygote, channel, claim, head, payload, function, fault, log)
 
 
-def _one(zygote, channel, claim, head, payload, function, fault, log):
+def _one(
+    zygote: Any,
+    channel: Any,
+    claim: dict[str, Any],
+    head: dict[str, Any],
+    payload: bytes,
+    function: Any,
+    fault: Any,
+    log: Callable[[str], None],
+) -> None:
     handling = zygote.handling
     os.environ["_X_AMZN_TRACE_ID"] = head["trace"]
     error = ""
@@ -173,7 +188,7 @@ def _one(zygote, channel, claim, head, payload, function, fault, log):
     channel.send(zygote.channel.DONE, {"error": error, "ms": ms, "memory_kb": memory_kb}, answer)
 
 
-def flush():
+def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -181,11 +196,11 @@ def flush():
             continue
 
 
-def _since(started):
+def _since(started: float) -> float:
     return (time.monotonic() - started) * 1000
 
 
-def _code(error):
+def _code(error: SystemExit) -> int:
     """The exit code that a SystemExit asks for."""
     if error.code is None:
         return 0

@@ -1,3 +1,5 @@
+# ruff: noqa: PTH100, PTH118, PTH120, PTH123, BLE001, S102, S108, S606, ARG002
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """A process that holds an interpreter and the bootstrap, and becomes instances by forking.
 
 Run as `python -I -S zygote.py SETTINGS`, by any Python from 3.10 on. It holds nothing that could shadow a package's own
@@ -12,12 +14,14 @@ import signal
 import socket
 import sys
 import types
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 MESSAGE_MAX = 256 * 1024
 FDS_MAX = 4
 
 
-def load(name):
+def load(name: str) -> types.ModuleType:
     """A sibling file as a module that no `import` finds."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     module = types.ModuleType(f"tule {name}")
@@ -30,20 +34,20 @@ def load(name):
 class Zygote:
     """Serves the runner: parks instances, starts programs, ends them, says when they ended."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-        self.confinement = load("confinement")
-        self.channel = load("channel")
+        self.confinement: Any = load("confinement")
+        self.channel: Any = load("channel")
         self.context = load("context")
         self.handling = load("handling")
-        self.instance = load("instance")
+        self.instance: Any = load("instance")
         self._sock = socket.socket(fileno=settings["fd"])
-        self._pids = {}
-        self._confined = {}
-        self._shapes = {}
+        self._pids: dict[int, str] = {}
+        self._confined: dict[str, int] = {}
+        self._shapes: dict[str, dict[str, Any]] = {}
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def preload(self):
+    def preload(self) -> None:
         """Modules of the SDK that take long, for packages that bring none of their own."""
         if self.settings["sdk"] and self.settings["preload"]:
             sys.path.append(self.settings["sdk"])
@@ -53,27 +57,27 @@ class Zygote:
                 except ImportError:
                     break
 
-    def run(self):
+    def run(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()
         self.say({"ready": os.getpid()})
         while True:
-            ready, _, _ = select.select([self._sock, self._wakeup], [], [])
+            ready: list[Any] = select.select([self._sock, self._wakeup], [], [])[0]
             if self._wakeup in ready:
                 os.read(self._wakeup, 4096)
             if self._sock in ready:
                 self._obey()
             self._reap()
 
-    def say(self, message, fds=()):
+    def say(self, message: dict[str, Any]) -> None:
         try:
             self._sock.send(json.dumps(message).encode())
         except OSError:
             os._exit(0)
 
-    def _obey(self):
+    def _obey(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
         if not data:
             os._exit(0)
@@ -86,7 +90,7 @@ class Zygote:
             for fd in fds:
                 os.close(fd)
 
-    def _shape(self, message):
+    def _shape(self, message: dict[str, Any]) -> dict[str, Any]:
         """What an instance must know of where it is."""
         common = ("tree", "cgroup", "landlock", "sdk", "readable")
         shape = {name: self.settings[name] for name in common}
@@ -95,7 +99,7 @@ class Zygote:
         scratch = os.path.join(self.settings["scratch"], message["id"])
         return {**shape, "id": message["id"], "uid": message["uid"], "scratch": scratch, "parent": os.getpid()}
 
-    def _fork(self, message, become):
+    def _fork(self, message: dict[str, Any], become: Callable[[dict[str, Any]], None]) -> None:
         shape = self._shape(message)
         pid = os.fork()
         if pid:
@@ -114,16 +118,16 @@ class Zygote:
         finally:
             os._exit(70)
 
-    def _do_park(self, message, fds):
+    def _do_park(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         control, output = fds
         self._fork(message, lambda shape: self.instance.run(self, shape, control, output))
 
-    def _do_program(self, message, fds):
+    def _do_program(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         """Start a program that speaks frames on descriptor 3, before or (with "claim") after its function is known."""
         control, output = fds
         confined, held = os.pipe2(os.O_CLOEXEC)
 
-        def become(shape):
+        def become(shape: dict[str, Any]) -> None:
             instance = self.instance
             instance.prepare(self, shape, output)
             claim, code = message.get("claim"), ""
@@ -143,7 +147,7 @@ class Zygote:
         os.close(held)
         self._confined[message["id"]] = confined
 
-    def _do_settle(self, message, fds):
+    def _do_settle(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         """Put a function's code into the mount namespace of a program that was started before it was known."""
         confinement, instance = self.confinement, self.instance
         self._await_confined(message["id"])
@@ -161,14 +165,14 @@ class Zygote:
             os.close(other)
         self.say({"settled": message["id"]})
 
-    def _await_confined(self, name):
+    def _await_confined(self, name: str) -> None:
         """Until a program has namespaces of its own, its mounts are the zygote's: the pipe ends when it has."""
         pipe = self._confined.pop(name, None)
         if pipe is not None:
             os.read(pipe, 1)
             os.close(pipe)
 
-    def _do_kill(self, message, fds):
+    def _do_kill(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         for pid, name in self._pids.items():
             if name == message["id"]:
                 for target in (-pid, pid):
@@ -177,7 +181,7 @@ class Zygote:
                     except (ProcessLookupError, PermissionError):
                         continue
 
-    def _reap(self):
+    def _reap(self) -> None:
         while self._pids:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -195,17 +199,18 @@ class Zygote:
 class Modules:
     """What `instance.serve` needs of a zygote, without being one."""
 
-    def __init__(self):
-        self.channel = load("channel")
+    def __init__(self) -> None:
+        self.channel: Any = load("channel")
         self.context = load("context")
         self.handling = load("handling")
 
 
-def stand_alone(fd):
+def stand_alone(fd: int) -> None:
     """Serve one function in this process, which was started and confined for it."""
     import time
 
-    modules, instance = Modules(), load("instance")
+    modules = Modules()
+    instance: Any = load("instance")
     channel = modules.channel.Channel(socket.socket(fileno=fd))
     _, body = channel.receive()
     started = time.monotonic()
@@ -215,10 +220,10 @@ def stand_alone(fd):
     sys.path.append(claim["sdk"])
     sys.argv[:] = [""]
     os.chdir(code)
-    instance.serve(modules, channel, claim, code, started)
+    instance.serve(modules, channel, claim, started)
 
 
-def main():
+def main() -> None:
     settings = json.loads(sys.argv[1])
     zygote = Zygote(settings)
     zygote.confinement.die_with_parent(settings["parent"])

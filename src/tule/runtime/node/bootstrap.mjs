@@ -7,7 +7,7 @@ import path from "node:path";
 import util from "node:util";
 import { pathToFileURL } from "node:url";
 
-const [CLAIM, INVOKE, READY, DONE, LOG] = Buffer.from("CIRDL");
+const [CLAIM, INVOKE, READY, DONE] = Buffer.from("CIRD");
 const HEADER = 5;
 const channel = new net.Socket({ fd: 3, readable: true, writable: true });
 const write = fs.writeSync;
@@ -30,11 +30,12 @@ function frame(kind, head, body = Buffer.alloc(0)) {
 }
 
 // Also right before the process ends, so it must not wait for the loop. The socket never blocks: try until it is out.
-function sendNow(kind, head, body) {
-  const data = frame(kind, head, body);
+const sendNow = (kind, head, body) => writeAll(3, frame(kind, head, body));
+
+function writeAll(fd, data) {
   for (let at = 0; at < data.length; ) {
     try {
-      at += write(3, data, at);
+      at += write(fd, data, at);
     } catch (error) {
       if (error.code !== "EAGAIN") throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
@@ -86,7 +87,8 @@ function patchConsole() {
 }
 
 function log(level, text) {
-  sendNow(LOG, { text: `${new Date().toISOString()}\t${current?.requestId ?? "undefined"}\t${level}\t${text}` });
+  const line = `${new Date().toISOString()}\t${current?.requestId ?? "undefined"}\t${level}\t${text}`;
+  writeAll(1, Buffer.from(`${line.replaceAll("\n", "\0\x1e")}\n`)); // a line's end inside one event
 }
 
 // -- errors
