@@ -149,6 +149,9 @@ class Execution:
             reason = await self.engine.prepare((await self._keep(function)).version)
         except AwsError as error:
             reason = error.message
+        except Exception:  # noqa: BLE001 - whatever is wrong with us, the function must not be Pending for ever
+            _log.exception("function not prepared", function=function.arn)
+            reason = "The function could not be prepared. Tule's log says why."
         status = (
             Status() if not reason else Status("Failed", reason, "InternalError", "Failed", reason, "InternalError")
         )
