@@ -139,7 +139,7 @@ class Instance(asyncio.Protocol):
             self._answer.set_result((head, body[_HEAD.size + length :]))
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
         self.alive = False
         self._printed()
         self._finish_line()

@@ -37,7 +37,7 @@ _log = structlog.get_logger("tule.runtime")
 class Functions:
     """Everything that runs functions, behind one object."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are for tests and settings, by name
         self,
         home: Path,
         machine: MachineClock,

@@ -84,7 +84,7 @@ def _own_program() -> str:
 
 async def _find_python(minor: int) -> Interpreter | None:
     name = f"python3.{minor}"
-    home = Path("~").expanduser()
+    home = Path("~").expanduser()  # noqa: ASYNC240 - reads the environment
     places = [shutil.which(name) or ""]
     for pattern in (f".pyenv/versions/3.{minor}.*/bin/{name}", f".local/share/uv/python/*/bin/{name}"):
         places += sorted((str(path) for path in home.glob(pattern)), reverse=True)
@@ -92,7 +92,7 @@ async def _find_python(minor: int) -> Interpreter | None:
         answer = await _ask([place, "-I", "-S", "-c", _PYTHON_QUESTION])
         lines = answer.splitlines()
         if len(lines) == 3 and lines[0] == str(minor):
-            return Interpreter("python", minor, os.path.realpath(lines[2]), lines[1])
+            return Interpreter("python", minor, os.path.realpath(lines[2]), lines[1])  # noqa: ASYNC240 - one link
     return None
 
 
@@ -111,7 +111,7 @@ async def _ask_node(program: str) -> Interpreter | None:
     match = re.fullmatch(r"v(\d+)\..*", (await _ask([program, "--version"])).strip())
     if match is None:
         return None
-    real = os.path.realpath(program)
+    real = os.path.realpath(program)  # noqa: ASYNC240 - one link
     return Interpreter("node", int(match[1]), real, real)
 
 

@@ -46,6 +46,7 @@ class Zygote:
         self._confined: dict[str, int] = {}
         self._shapes: dict[str, dict[str, Any]] = {}
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._watched: list[Any] = [self._sock, self._wakeup]
 
     def preload(self) -> None:
         """Modules of the SDK that take long, for packages that bring none of their own."""
@@ -64,7 +65,7 @@ class Zygote:
         gc.freeze()
         self.say({"ready": os.getpid()})
         while True:
-            ready: list[Any] = select.select([self._sock, self._wakeup], [], [])[0]
+            ready: list[Any] = select.select(self._watched, [], [])[0]
             if self._wakeup in ready:
                 os.read(self._wakeup, 4096)
             if self._sock in ready:
