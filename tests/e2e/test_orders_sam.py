@@ -28,17 +28,9 @@ def sam():
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            install = [
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--require-hashes",
-                "-r",
-                str(LOCK),
-            ]
-            subprocess.run([str(folder / "bin" / "python"), *install], check=True)
+            # --no-deps: the lock is complete, and pip takes no hashes for what is wanted with and without extras
+            install = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", LOCK]
+            subprocess.run([folder / "bin" / "python", "-m", "pip", *install], check=True)
             (folder / "complete").touch()
     return str(folder / "bin" / "sam")
 
