@@ -78,7 +78,7 @@ def test_a_function_has_no_privileges(any_bench):
     text = ask(bench, version, do="open('/proc/self/status').read()")
     status = dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)
     assert status["NoNewPrivs"] == "1"
-    assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}
     assert ask(bench, version, do="os.getsid(0) == os.getpid()")
     assert ask(bench, version, do="os.nice(0)") == 19
     assert ask(bench, version, do="[int(fd) for fd in os.listdir('/proc/self/fd') if int(fd) > 2 and "

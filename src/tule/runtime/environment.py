@@ -28,7 +28,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     task_root: str,
     runtime_dir: str,
 ) -> dict[str, str]:
-    """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which may not be the former."""
+    """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which come second."""
     programs = f"{interpreter.prefix}/bin:" if interpreter.kind == "python" else ""
     return {
         "LANG": "en_US.UTF-8",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from tule.kernel.ports import BlobRef
 from tule.runtime.contract import PackageError
@@ -15,6 +16,9 @@ from tule.runtime.zips import BAD_ZIP
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 UNPACK_LIMIT_S: Final = 60.0
 UNPACK_MEMORY_BYTES: Final = 512 * 1024 * 1024
+
+
+_log = structlog.get_logger("tule.runtime")
 
 
 class Packages:
@@ -63,6 +67,7 @@ class Packages:
                     memory_limit_bytes=UNPACK_MEMORY_BYTES,
                 )
             except WorkerError as error:
+                _log.warning("package not unpacked", package=name, why=str(error))
                 raise PackageError(BAD_ZIP) from error
             if answer["refused"]:
                 raise PackageError(answer["refused"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -326,6 +327,19 @@ def scratch_folder(base: Path) -> Path:
     """An empty folder for what instances need on the host; others may pass through it, not look into it."""
     base.mkdir(mode=0o711, parents=True, exist_ok=True)
     base.chmod(0o711)
+    for left in base.iterdir():
+        if left.name.isdigit() and not _lives(int(left.name)):
+            shutil.rmtree(left, ignore_errors=True)
     own = base / str(os.getpid())
     own.mkdir(mode=0o711, exist_ok=True)
     return own
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
