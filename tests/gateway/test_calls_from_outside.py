@@ -37,6 +37,7 @@ def test_the_root_pair_is_its_accounts_root(tule: Tule):
         ("sns", lambda client: client.list_topics(), "sns:ListTopics"),
         ("sqs", lambda client: client.list_message_move_tasks(SourceArn="arn:aws:sqs:x:y:z"), "ListMessageMoveTasks"),
         ("rds", lambda client: client.describe_db_instances(), "rds:DescribeDBInstances"),
+        ("ec2", lambda client: client.describe_vpcs(), "ec2:DescribeVpcs"),
         ("batch", lambda client: client.describe_job_queues(), "batch:DescribeJobQueues"),
         ("route53", lambda client: client.list_hosted_zones(), "route53:ListHostedZones"),
     ],

@@ -17,7 +17,7 @@ from tule.wire.naming import Naming
 from tule.wire.query import QueryReader, nested
 from tule.wire.rest_json import compile_rest_json
 from tule.wire.rest_xml import compile_rest_xml
-from tule.wire.routing import Route
+from tule.wire.routing import EC2, Route
 from tule.wire.signatures import read_signature
 from tule.wire.validation import Predicates, envelope, violations
 from tule.wire.xml_writing import XmlWriter
@@ -214,6 +214,8 @@ def routing_refusal(request: HttpRequest, error: AwsError, request_id: str) -> H
     signature = read_signature(request)
     service = _signing_service(signature.service if signature is not None else "")
     content_type = request.headers.get("content-type", "")
+    if service == EC2:
+        return faults.ec2_fault(error, request_id)
     if "x-amz-target" in request.headers or content_type.startswith("application/x-amz-json"):
         prefix = request.headers.get("x-amz-target", "").rpartition(".")[0]
         entry = catalog().by_target.get(prefix)

@@ -123,6 +123,16 @@ def query_fault(told: Told, dialect: Dialect, metadata: Mapping[str, Any], reque
     return HttpResponse(told.status, headers, body.encode())
 
 
+def ec2_fault(error: AwsError, request_id: str) -> HttpResponse:
+    """<Response><Errors>, as EC2 alone has it."""
+    body = (
+        f"{XML_DECLARATION}<Response><Errors><Error><Code>{escape(error.error_code)}</Code>"
+        f"<Message>{escape(error.message)}</Message></Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    )
+    headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
+    return HttpResponse(error.error_status, headers, body.encode())
+
+
 def rest_xml_fault(told: Told, dialect: Dialect, metadata: Mapping[str, Any], request_id: str) -> HttpResponse:
     """S3's bare <Error>, or <ErrorResponse> for everybody else."""
     if not dialect.trimmed_errors:

@@ -59,6 +59,10 @@ def route(request: HttpRequest) -> Route:
     return _rest_route(request, signature)
 
 
+EC2 = "ec2"
+"""The one service that speaks the ec2 dialect of the query protocol, which comes with its first operation."""
+
+
 @lru_cache(maxsize=4096)
 def _target(target: str) -> tuple[str, str]:
     prefix, _, operation = target.rpartition(".")
@@ -81,6 +85,8 @@ def _query_route(request: HttpRequest, signature: Signature | None, *, form: boo
             raise AwsError("The request is not UTF-8.", code="MalformedQueryString") from None
     entry = _query_service(request, signature, parameters)
     if entry is None:
+        if signature is not None and signature.service == EC2:
+            raise OperationNotImplementedError(EC2, parameters.get("Action", "*"))
         return None
     action = parameters.get("Action", "")
     if not action:
