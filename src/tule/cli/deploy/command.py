@@ -52,9 +52,9 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     say = _quiet if as_json else _say
     session = Session(running)
-    text = Source(template).packaged(session, name, home_of(directory), say)
     deployment = Deployment(session, name, say)
     try:
+        text = Source(template).packaged(session, name, home_of(directory), say)
         outcome = deployment.deploy(text, given, tagged)
     except KeyboardInterrupt:
         say("")
