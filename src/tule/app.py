@@ -3,15 +3,20 @@
 `python -m tule.app '{"memory": true}'` runs Tule until SIGTERM or SIGINT; `tule up` becomes this process.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are loaded just ends the process
+
 import tule.kernel.lean  # noqa: F401 - before whatever imports structlog
 
 # isort: split
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
-import signal
 import socket
 import sys
 from functools import partial
@@ -57,6 +62,7 @@ from tule.wire.streaming import wants_stream
 
 FAILED: Final = 1
 USAGE: Final = 2
+INTERRUPTED: Final = 130
 DRAIN_S: Final = 10.0
 """How long requests that have begun may take after SIGTERM (ours)."""
 
@@ -388,6 +394,7 @@ def run(settings: Settings, ready: int = -1) -> int:
 
 def main(arguments: list[str]) -> int:
     """`python -m tule.app FLAGS-AS-JSON [READY-DESCRIPTOR]`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     flags = json.loads(arguments[0]) if arguments else {}
     ready = int(arguments[1]) if len(arguments) > 1 else -1
     try:
@@ -398,12 +405,20 @@ def main(arguments: list[str]) -> int:
     except (HomeError, StoreUnusableError) as error:
         return _complain(str(error), FAILED)
     except OSError as error:
-        where = f"{settings.host or 'localhost'}:{settings.port}"
-        return _complain(f"Tule can't start at {where}: {error.strerror or error}. Choose another --port.", FAILED)
+        return _complain(_why_not(settings, error), FAILED)
+    except KeyboardInterrupt:  # before the event loop took the signal over
+        return INTERRUPTED
     if port:
         flags |= {"json": True, "port": port}
         os.execv(sys.executable, [sys.executable, "-m", "tule.app", json.dumps(flags)])  # noqa: S606 - ourselves
     return 0
+
+
+def _why_not(settings: Settings, error: OSError) -> str:
+    where = f"{settings.host or 'localhost'}:{settings.port}"
+    named = error.errno not in (errno.EADDRNOTAVAIL, None) and not isinstance(error, socket.gaierror)
+    fix = "Choose another --port." if named else "Choose a --host that is an address of this machine."
+    return f"Tule can't start at {where}: {error.strerror or error}. {fix}"
 
 
 def _complain(text: str, code: int) -> int:

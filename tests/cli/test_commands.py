@@ -104,7 +104,7 @@ def test_the_clock(running: Tule):
     resumed = tule_command("clock", "resume", home=running.directory)
     assert "running" in resumed.stdout
     wrong = tule_command("clock", "advance", "soon", home=running.directory)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "15m" in wrong.stderr
 
 

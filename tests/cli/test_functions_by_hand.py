@@ -65,6 +65,7 @@ def test_followed_logs_show_what_comes(greeter: Tule):
 
 
 def test_execution_environments_are_listed(greeter: Tule):
+    assert tule_command("invoke", "greeter", '{"name": "eve"}', home=greeter.directory).returncode == 0
     listed = greeter.admin("functions/instances")
     assert listed["sandbox"]
     assert any(one["function_arn"].endswith(":greeter") for one in listed["instances"])

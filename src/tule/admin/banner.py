@@ -1,6 +1,11 @@
 """What `tule up` and `tule status` say about a running Tule."""
 
 import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,5 +54,24 @@ def text(status: Status, *, as_json: bool) -> str:
     if as_json:
         return msgspec.json.encode(status).decode() + "\n"
     lines = [f"{name:<12} {value}" for name, value in status.lines]
-    lines += ["", 'Point AWS tools here with: eval "$(tule env)"', ""]
+    lines += ["", f'Point AWS tools here with: eval "$({_env_command(status)})"', ""]
     return "\n".join(lines)
+
+
+def _env_command(status: Status) -> str:
+    """`tule env` with what it must be told to find this Tule from the shell that started it."""
+    home, port = os.environ.get("TULE_DIR"), os.environ.get("TULE_PORT")
+    flags = ""
+    if Path(home or "~/.tule").expanduser().absolute() != Path(status.dir).absolute():
+        flags += f" --dir {shlex.quote(status.dir)}"
+    if port not in (None, "0", str(urlsplit(status.url).port)):
+        flags += f" --port {urlsplit(status.url).port}"
+    return f"{_program()} env{flags}"
+
+
+def _program() -> str:
+    """The command as this shell finds it: by its name, or by the path of the one that runs here."""
+    beside = Path(sys.executable).with_name("tule")
+    if shutil.which("tule") or not beside.is_file():
+        return "tule"
+    return shlex.quote(os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside))

@@ -76,4 +76,9 @@ def endpoints(counters: Counters, rows: Callable[[int], Awaitable[list[ledger.Ab
 
 
 def _row(row: Any) -> Abnormal:
-    return Abnormal(instant_text(row.at_ms * 1000), row.hop, row.fate, row.event, row.reason, row.trace)
+    return Abnormal(instant_text(row.at_ms * 1000), row.hop, row.fate, row.event, row.reason, _trace_id(row.trace))
+
+
+def _trace_id(header: str) -> str:
+    """The trace that an X-Amzn-Trace-Id belongs to, as `tule traces` takes it."""
+    return next((part[5:] for part in header.split(";") if part.startswith("Root=")), header)

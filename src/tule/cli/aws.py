@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tule.cli.outcome import Failure
+from tule.cli.outcome import USAGE, Failure
 from tule.cli.running import find
 
 
@@ -15,8 +15,7 @@ from tule.cli.running import find
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Run the AWS CLI against Tule: tule aws sqs list-queues. TULE_DIR and TULE_PORT say which Tule."""
-    port = os.environ.get("TULE_PORT")
-    running = find(os.environ.get("TULE_DIR"), int(port) if port else None)
+    running = find(os.environ.get("TULE_DIR"), _port())
     program = _program()
     pair = running.admin("GET", "credentials")
     environment = dict(os.environ)
@@ -28,6 +27,13 @@ def command(arguments: tuple[str, ...]) -> None:
     environment.setdefault("AWS_PAGER", "")
     # Old versions don't know the variable, so the flag says it too; the last one given counts.
     os.execve(program, [program, "--endpoint-url", running.url, *arguments], environment)  # noqa: S606 - the user's own arguments, and no shell
+
+
+def _port() -> int | None:
+    text = os.environ.get("TULE_PORT", "")
+    if text and not text.isdecimal():
+        raise Failure(f'TULE_PORT is "{text}", which is no port.', "Set it to a number, or unset it.", USAGE)
+    return int(text) if text else None
 
 
 def _program() -> str:

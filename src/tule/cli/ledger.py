@@ -28,8 +28,11 @@ def _print(answer: dict[str, Any]) -> None:
         return
     width = max(len(hop["hop"]) for hop in answer["hops"])
     for hop in answer["hops"]:
-        fates = "  ".join(f"{fate} {count}" for fate, count in hop["fates"].items())
+        fates = "".join(f"  {fate} {count}" for fate, count in hop["fates"].items())
         mark = "" if hop["pending"] >= 0 else "  <- more ended than began: this is a defect of Tule"
-        print(f"{hop['hop']:<{width}}  accepted {hop['accepted']}  {fates}  pending {hop['pending']}{mark}")
+        print(f"{hop['hop']:<{width}}  accepted {hop['accepted']}{fates}  pending {hop['pending']}{mark}")
     for row in answer["abnormal"]:
-        print(f"{row['at']}  {row['hop']}  {row['fate']}  {row['event']}  {row['reason']}  {row['trace']}")
+        print(f"{row['at']}  {row['hop']}  {row['fate']}  {row['event']}")
+        print(f"{'':<24}  {row['reason']}")
+        if row["trace"]:
+            print(f"{'':<24}  tule traces {row['trace']}")

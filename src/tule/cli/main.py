@@ -26,6 +26,9 @@ COMMANDS: Final = {
 }
 """Module under `tule.cli` and one-line help of each command: help needs no command to be loaded."""
 
+INTERRUPTED: Final = 130
+"""What shells say of a command that Ctrl-C ended."""
+
 
 class Lazy(click.Group):
     """A group that imports a command when it is called."""
@@ -58,13 +61,13 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         code = tule.main(arguments, prog_name="tule", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        _show_usage(error)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(1)
-    except click.Abort:
-        sys.exit(1)
+    except click.Abort as error:
+        sys.exit(INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1)
     except Failure as failure:
         failure.show()
         sys.exit(failure.exit_code)
@@ -72,6 +75,17 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stderr.close()
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_usage(error: click.UsageError) -> None:
+    """As click shows it; as JSON where the command was asked for JSON."""
+    from tule.cli.outcome import Failure, wants_json
+
+    if wants_json():
+        path = error.ctx.command_path if error.ctx else "tule"
+        Failure(error.format_message(), f"`{path} --help` says what there is.").show()
+    else:
+        error.show()
 
 
 if __name__ == "__main__":

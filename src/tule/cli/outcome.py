@@ -24,12 +24,17 @@ class Failure(Exception):  # noqa: N818 - it is how a command ends, not only an 
 
     def show(self) -> None:
         """To stderr; as JSON if the command was asked for JSON."""
-        if "--json" in sys.argv:
+        if wants_json():
             print(json.dumps({"error": {"message": self.what, "fix": self.fix}}), file=sys.stderr)
             return
         print(f"tule: {self.what}", file=sys.stderr)
         if self.fix:
             print(f"      {self.fix}", file=sys.stderr)
+
+
+def wants_json() -> bool:
+    """Whether JSON was asked for: known before the arguments are understood, so that errors in them can be JSON too."""
+    return "--json" in sys.argv
 
 
 def show_json(value: Any) -> None:

@@ -9,9 +9,11 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from tule.cli.outcome import FAILED, NOT_RUNNING, Failure
+from tule.cli.outcome import FAILED, NOT_RUNNING, USAGE, Failure
 
 TIMEOUT_S: Final = 60.0
+BAD_REQUEST: Final = 400
+"""The admin API's answer to an argument it can't read."""
 
 
 def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +50,7 @@ class Running:
         status, answer = self._exchange(method, target, token, body)
         if status >= 400:
             message = answer.get("message", f"HTTP {status}") if isinstance(answer, dict) else f"HTTP {status}"
-            raise Failure(str(message), exit_code=FAILED)
+            raise Failure(str(message), exit_code=USAGE if status == BAD_REQUEST else FAILED)
         return answer
 
     def _exchange(self, method: str, target: str, token: str, body: Any) -> tuple[int, Any]:

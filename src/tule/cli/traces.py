@@ -1,5 +1,6 @@
 """tule traces"""
 
+import shutil
 from typing import Any, Final
 
 import click
@@ -7,8 +8,19 @@ import click
 from tule.cli.outcome import json_option, show_json
 from tule.cli.running import find, target_options
 
+WIDE: Final = 200
+"""Columns where the output is no terminal."""
+
 BAR: Final = 32
-"""Characters of the waterfall."""
+NARROW_BAR: Final = 16
+"""Characters of the waterfall, and of the one in a terminal of less than `ROOMY` columns."""
+
+ROOMY: Final = 150
+NAMES: Final = range(32, 65)
+"""How wide the names of hops may be: at least, and below what."""
+
+NUMBERS: Final = 60
+"""Columns that are left for how long a hop took and what it cost."""
 
 
 @click.command("traces")
@@ -42,16 +54,20 @@ def _waterfall(answer: dict[str, Any]) -> None:
     spans = answer["spans"]
     begin, end = spans[0]["start_us"], max(span["end_us"] for span in spans)
     whole = max(end - begin, 1)
-    width = min(max(len("  " * span["depth"] + span["name"]) for span in spans), 64)
+    columns = shutil.get_terminal_size((WIDE, 0)).columns
+    room = BAR if columns >= ROOMY else NARROW_BAR
+    longest = max(len("  " * span["depth"] + span["name"]) for span in spans)
+    width = min(longest, NAMES[-1], max(NAMES[0], columns - room - NUMBERS))
     print(f"{answer['trace']}  {whole / 1000:.2f} ms  {len(spans)} hops")
     for span in spans:
-        name = ("  " * span["depth"] + span["name"])[:width]
-        left = int((span["start_us"] - begin) * BAR / whole)
-        length = max(1, round((span["end_us"] - span["start_us"]) * BAR / whole))
-        bar = (" " * min(left, BAR - 1) + "█" * length)[:BAR]
+        name = "  " * span["depth"] + span["name"]
+        name = name if len(name) <= width else name[: width - 1] + "…"
+        left = int((span["start_us"] - begin) * room / whole)
+        length = max(1, round((span["end_us"] - span["start_us"]) * room / whole))
+        bar = (" " * min(left, room - 1) + "█" * length)[:room]
         took = (span["end_us"] - span["start_us"]) / 1000
         status = "" if span["status"] == "ok" else f"  {span['status']}"
-        print(f"{name:<{width}}  |{bar:<{BAR}}| {took:>9.2f} ms  {_price(span['units'])}{status}")
+        print(f"{name:<{width}}  |{bar:<{room}}| {took:>9.2f} ms  {_price(span['units'])}{status}")
     unpriced = f", not counting {', '.join(answer['unpriced'])} (unpriced)" if answer["unpriced"] else ""
     print(f"Price of this trace at AWS: ${answer['usd']}{unpriced}; {answer['book']}.")
 

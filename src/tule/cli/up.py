@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tule.cli.outcome import FAILED, Failure
+from tule.cli.outcome import FAILED, USAGE, Failure
 
 
 @click.command("up")
@@ -47,15 +47,20 @@ def _detached(program: list[str]) -> int:
         pass_fds=(write_end,),
     )
     os.close(write_end)
-    with os.fdopen(read_end, encoding="utf-8") as ready:
-        banner = ready.read()
+    try:
+        with os.fdopen(read_end, encoding="utf-8") as ready:
+            banner = ready.read()
+    except KeyboardInterrupt:
+        process.terminate()  # it is in a session of its own, where Ctrl-C does not reach it
+        process.wait()
+        raise
     if banner:
         print(banner, end="")
         return 0
     assert process.stderr is not None
     complaint = process.stderr.read().decode(errors="replace").strip()
     process.wait()
-    if process.returncode != FAILED:
+    if process.returncode not in (FAILED, USAGE):
         raise Failure(f"Tule ended before it was ready.\n{complaint}", "Start it without --detach to see more.")
     print(complaint, file=sys.stderr)
-    return FAILED
+    return int(process.returncode)

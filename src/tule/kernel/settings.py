@@ -89,6 +89,8 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError(f"port must be between 0 and 65535, not {settings.port}.")
     if len(settings.account) != 12 or not settings.account.isdigit():
         raise SettingsError(f'account must be 12 digits, not "{settings.account}".')
+    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+        raise SettingsError(f'public_url must begin with http:// or https://, not be "{settings.public_url}".')
     if settings.memory and settings.store:
         raise SettingsError("memory and store exclude each other: leave one out.")
     if settings.store and not settings.store.startswith(("postgresql://", "postgres://")):
