@@ -86,6 +86,8 @@ class Proxy:
         self._target = target
         self.cut_before_request = False
         self.cut_before_answer = False
+        self.away = False
+        self.stay_away = False
         self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self):
@@ -99,6 +101,9 @@ class Proxy:
             writer.close()
 
     async def _serve(self, reader, writer):
+        if self.away:
+            writer.close()
+            return
         there_reader, there_writer = await asyncio.open_unix_connection(self._target / ".s.PGSQL.5432")
         self._writers += [writer, there_writer]
         await asyncio.gather(
@@ -119,6 +124,7 @@ class Proxy:
                     continue
                 if answer and getattr(self, "swallow", False):
                     self.swallow = False
+                    self.away = self.stay_away
                     break
                 sink.write(data)
                 await sink.drain()
@@ -258,5 +264,29 @@ def test_a_line_cut_after_the_commit_is_known_to_have_committed(server, database
                 assert await value_of(engine, "a") == b"bound and kept"
         async with running(direct) as engine:
             assert await value_of(engine, "a") == b"bound and kept"
+
+    run(story())
+
+
+def test_an_outcome_that_stays_unknown_is_told_so_and_found_out_before_anything_is_read(server, database, tmp_path):
+    direct = server.fresh_database(database)
+
+    async def story():
+        async with Proxy(tmp_path, server.directory) as proxy:
+            url = direct.replace(str(server.directory), str(tmp_path))
+            async with running(url) as engine:
+                await engine.transact(SHARD, write("a", b"prepared"), CONTEXT)
+                proxy.cut_before_answer = proxy.stay_away = True
+                with pytest.raises(ServiceUnavailableError, match="is unknown"):
+                    await engine.transact(SHARD, write("a", b"bound and kept"), CONTEXT)
+                with pytest.raises(ServiceUnavailableError):
+                    await value_of(engine, "a")
+                with pytest.raises(ServiceUnavailableError, match="could not keep"):
+                    await engine.transact(SHARD, write("b", b"refused"), CONTEXT)
+                proxy.away = False
+                assert await value_of(engine, "a") == b"bound and kept"
+                assert await value_of(engine, "b") is None
+                await engine.transact(SHARD, write("a", b"after"), CONTEXT)
+                assert await value_of(engine, "a") == b"after"
 
     run(story())

@@ -10,7 +10,7 @@ import structlog
 
 from tule.kernel.clocks import Instant
 from tule.kernel.errors import ServiceUnavailableError
-from tule.store.backend import CommitRefusedError, EmbeddedBackend, Reader, RemoteBackend
+from tule.store.backend import CommitRefusedError, CommitUnknownError, EmbeddedBackend, Reader, RemoteBackend
 from tule.store.batch import CLOSED, DURABLE, REFUSED, Batch
 from tule.store.contract import Done
 from tule.store.ids import SlotIds
@@ -235,7 +235,7 @@ class Appending(ABC):
                     _log.exception("answer failed")
 
     def _refused(self, error: BaseException) -> None:
-        """Nothing that is not durable yet ever happened: answer who waits, and rebuild from the store."""
+        """What is not durable yet never happened, or nobody knows: answer who waits, and rebuild from the store."""
         _log.error("commit refused", error=str(error), refusals=self.refusals)
         self.refusals += 1
         self._epoch += 1
@@ -248,6 +248,8 @@ class Appending(ABC):
                 shard.forget()
         self.pressure.clear()
         self.ids.distrust()
+        if self.remote:
+            self._runner.cache.clear()
         if any(CLOCK_KEY in batch.writes for batch in lost):
             self._clock_saved = None
         self.courier.pause()
@@ -255,7 +257,9 @@ class Appending(ABC):
         if not self._recovering:
             self._recovering = True
             self.tasks.spawn("store recovery", self._recover())
-        refusal = ServiceUnavailableError(f"The store could not keep this request: {error}")
+        unknown = isinstance(error, CommitUnknownError)
+        told = "Whether the store kept this request is unknown" if unknown else "The store could not keep this request"
+        refusal = ServiceUnavailableError(f"{told}: {error}")
         for batch in lost:
             for done, _, __ in batch.answers:
                 try:

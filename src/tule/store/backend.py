@@ -28,6 +28,10 @@ class CommitRefusedError(Exception):
     """Nothing of the batches was kept, and that is certain: disk full, read-only, not connected."""
 
 
+class CommitUnknownError(CommitRefusedError):
+    """A remote backend can't tell yet whether the batches were kept. It finds out before it reads or writes again."""
+
+
 class CommitLostError(Exception):
     """It can't be known what was kept, as after a failed fsync. The process ends; the store tells at the next start."""
 

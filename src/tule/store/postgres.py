@@ -5,6 +5,7 @@ lost its slots finds no row to advance: it is fenced, and nothing of the batch i
 sequence tells whether the batch happened.
 """
 
+import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -14,7 +15,15 @@ import asyncpg
 import structlog
 
 from tule.kernel.clocks import MachineClock, SystemClock
-from tule.store.backend import CommitLostError, CommitRefusedError, Pair, Range, StoreUnusableError
+from tule.kernel.errors import ServiceUnavailableError
+from tule.store.backend import (
+    CommitLostError,
+    CommitRefusedError,
+    CommitUnknownError,
+    Pair,
+    Range,
+    StoreUnusableError,
+)
 from tule.store.batch import Batch, steps
 from tule.store.postgres_schema import FENCED, LOCK, SCHEMA, STATEMENTS
 from tule.store.space import SLOTS
@@ -25,8 +34,8 @@ FETCH_CONNECTIONS: Final = 4
 """Fetches under way at once (ours); a shard has one at a time."""
 COMMAND_TIMEOUT_S: Final = 30.0
 """The longest any statement may take before the connection is given up (ours)."""
-RECONNECT_S: Final = 20.0
-"""How long a lost server is looked for before the outcome of a batch counts as unknown (ours)."""
+FIND_OUT_S: Final = 2.0
+"""How long a lost server is looked for before a batch's callers are told that its outcome is unknown (ours)."""
 RETRY_S: Final = 0.25
 TAKE_OVER_MS: Final = 2_000
 """How long a start waits for the lock of a process that may just have died (ours)."""
@@ -85,6 +94,10 @@ class PostgresBackend:
         self._epoch = 0
         self._sequences = [0] * SLOTS
         self._closing = False
+        self._connecting = asyncio.Lock()
+        self._in_doubt = False
+        """Whether it is unknown what became of the last commit: nothing is read before that is known."""
+        self._doubts = 0
 
     async def open(self) -> None:
         """Check that the server keeps its word, make the schema, and take the slots over from whoever had them.
@@ -120,19 +133,32 @@ class PostgresBackend:
     async def fetch(
         self, keys: Sequence[bytes], ranges: Sequence[Range]
     ) -> tuple[list[bytes | None], list[list[Pair]]]:
-        """See `RemoteBackend.fetch`."""
+        """See `RemoteBackend.fetch`. Raises `ServiceUnavailableError` while the server is away."""
         assert self._pool is not None, "open() was awaited"
-        async with self._pool.acquire() as connection:
-            if keys and not ranges:
-                return await _values(connection, keys), []
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                values = await _values(connection, keys) if keys else []
-                return values, await _ranges(connection, ranges)
+        try:
+            if self._in_doubt:
+                await self._ready()
+            doubts = self._doubts
+            async with self._pool.acquire() as connection:
+                if keys and not ranges:
+                    found: tuple[list[bytes | None], list[list[Pair]]] = await _values(connection, keys), []
+                else:
+                    async with connection.transaction(isolation="repeatable_read", readonly=True):
+                        values = await _values(connection, keys) if keys else []
+                        found = values, await _ranges(connection, ranges)
+        except (asyncpg.PostgresError, *_LOST) as error:
+            raise ServiceUnavailableError(f"The store could not be read: {error}") from error
+        if doubts != self._doubts:
+            raise ServiceUnavailableError("The store could not be read: the connection to PostgreSQL was lost.")
+        return found
 
     async def commit(self, batches: Sequence[Batch]) -> None:
         """See `RemoteBackend.commit`. Raises `FencedError` when another process has the slots."""
         slots = sorted({slot for batch in batches for slot in batch.slots()}) or [0]
-        connection = await self._ready()
+        try:
+            connection = await self._ready()
+        except _LOST as error:
+            raise CommitRefusedError(f"PostgreSQL can't be reached: {error}") from error
         try:
             await self._write(connection, slots, batches)
         except asyncpg.RaiseError as error:
@@ -141,6 +167,7 @@ class PostgresBackend:
             raise FencedError("Another Tule has taken this store over; this one stops.") from error
         except _LOST as error:
             await self._find_out(slots, error)
+            return
         except asyncpg.PostgresError as error:
             raise CommitRefusedError(f"PostgreSQL refused: {error}") from error
         for slot in slots:
@@ -207,37 +234,36 @@ class PostgresBackend:
         )
 
     async def _ready(self) -> "asyncpg.Connection[Any]":
-        """A live connection. One that died while idle is replaced once; nothing has been sent yet, so a failure to do
-        so is a clean refusal."""
-        connection = self._owner
-        if connection is not None and not connection.is_closed():
+        """A live connection of the owner's. Raises one of `_LOST` if there is none and none can be made."""
+        async with self._connecting:
+            connection = self._owner
+            if connection is None or connection.is_closed():
+                connection = await self._reconnect()
             return connection
-        try:
-            return await self._reconnect()
-        except _LOST as error:
-            raise CommitRefusedError(f"PostgreSQL can't be reached: {error}") from error
 
     async def _reconnect(self) -> "asyncpg.Connection[Any]":
-        """Connect anew and go on as the owner, if nobody took over meanwhile."""
-        connection = await self._connect()
+        """Connect anew and go on as the owner, if nobody took over meanwhile, from where the slots really are."""
+        async with asyncio.timeout(FIND_OUT_S):
+            connection = await self._connect()
         try:
-            epoch = await connection.fetchval("SELECT max(epoch) FROM tule.slot")
-            locked = epoch == self._epoch and await self._lock_again(connection)
+            await self._still_owner(connection)
+            await self._lock_again(connection)
+            # A lost statement that is still running holds its slots; this waits for its end.
+            rows = await connection.fetch("SELECT id, seq FROM tule.slot ORDER BY id FOR UPDATE")
         except BaseException:
-            await connection.close()
+            connection.terminate()
             raise
-        if epoch != self._epoch:
-            await connection.close()
-            raise FencedError("Another Tule has taken this store over; this one stops.")
-        if not locked:
-            # Somebody may be about to take the store over; the fence alone keeps writes apart.
-            _log.warning("the store's lock is held by another session")
-        old, self._owner = self._owner, connection
-        if old is not None and not old.is_closed():
-            old.terminate()
+        self._sequences = [row["seq"] for row in rows]
+        self._owner, self._owner_pid = connection, connection.get_server_pid()
+        self._in_doubt = False
         return connection
 
-    async def _lock_again(self, connection: "asyncpg.Connection[Any]") -> bool:
+    async def _still_owner(self, connection: "asyncpg.Connection[Any]") -> None:
+        epoch = await connection.fetchval("SELECT max(epoch) FROM tule.slot")
+        if epoch != self._epoch:
+            raise FencedError("Another Tule has taken this store over; this one stops.")
+
+    async def _lock_again(self, connection: "asyncpg.Connection[Any]") -> None:
         """Have the server end the lost session, which holds the lock until that is noticed, and lock anew."""
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid = $1", self._owner_pid
@@ -245,33 +271,29 @@ class PostgresBackend:
         try:
             await connection.execute(f"SET lock_timeout = {TAKE_OVER_MS}; SELECT pg_advisory_lock({LOCK})")
         except asyncpg.LockNotAvailableError:
-            return False
-        finally:
-            await connection.execute("SET lock_timeout = 0")
-        self._owner_pid = connection.get_server_pid()
-        return True
+            # Somebody may be about to take the store over; the fence alone keeps writes apart.
+            _log.warning("the store's lock is held by another session")
+        await connection.execute("SET lock_timeout = 0")
 
     async def _find_out(self, slots: list[int], lost: BaseException) -> None:
-        """The connection went away under a commit: return if it happened, raise if it did not."""
+        """The connection went away under a commit: return if it happened, raise if it did not or can't be known yet."""
+        before = [self._sequences[slot] for slot in slots]
         if self._owner is not None:
             self._owner.terminate()
-        deadline_s = self._machine.monotonic_s() + RECONNECT_S
+        deadline_s = self._machine.monotonic_s() + FIND_OUT_S
         while True:
             try:
-                connection = await self._reconnect()
-                # The lost statement may still be running; locking its slots waits for its end.
-                rows = await connection.fetch(
-                    "SELECT id, seq FROM tule.slot WHERE id = ANY($1) ORDER BY id FOR UPDATE", slots
-                )
+                await self._ready()
                 break
             except _LOST as error:
                 if self._closing or self._machine.monotonic_s() > deadline_s:
-                    raise CommitLostError(f"PostgreSQL went away under a commit and stayed away: {error}") from lost
+                    self._in_doubt = True
+                    self._doubts += 1
+                    raise CommitUnknownError(f"PostgreSQL went away under a commit: {error}") from lost
                 await self._machine.sleep(RETRY_S)
-        if all(row["seq"] == self._sequences[row["id"]] + 1 for row in rows):
-            _log.info("a commit outlived its connection", slots=len(slots))
-            return
-        raise CommitRefusedError(f"The connection to PostgreSQL was lost before the commit: {lost}") from lost
+        if [self._sequences[slot] for slot in slots] == before:
+            raise CommitRefusedError(f"The connection to PostgreSQL was lost before the commit: {lost}") from lost
+        _log.info("a commit outlived its connection", slots=len(slots))
 
 
 def _why_not(error: Exception) -> str:

@@ -190,9 +190,14 @@ class Runner:
         try:
             values, rows = await self._backend.fetch(keys, ranges)
         except Exception as error:  # noqa: BLE001 - whatever a connection may raise
-            _log.exception("fetch failed", shard=shard.key, keys=len(keys), ranges=len(ranges))
+            if isinstance(error, ServiceUnavailableError):
+                refusal = error
+                _log.error("fetch failed", shard=shard.key, error=str(error))
+            else:
+                refusal = ServiceUnavailableError(f"The store could not be read: {error}")
+                _log.exception("fetch failed", shard=shard.key, keys=len(keys), ranges=len(ranges))
             for run in runs:
-                run.done(None, ServiceUnavailableError(f"The store could not be read: {error}"))
+                run.done(None, refusal)
             return False
         shard.fetched.update(zip(keys, values, strict=True))
         shard.fetched_ranges.update(zip(ranges, rows, strict=True))
