@@ -17,14 +17,35 @@ def _bucket_name(request: ResourceRequest) -> str:
 
 async def _create(ctx: Context, request: ResourceRequest) -> ResourceState:
     name, region = _bucket_name(request), ctx.request.region
-    where = {} if region == DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    try:
-        await ctx.aws.s3.create_bucket(Bucket=name, **where)
-    except AwsError as error:
-        # A generated name is the stack's own, so a bucket that is there came from an attempt that was cut short.
-        if error.error_code != "BucketAlreadyOwnedByYou" or "BucketName" in request.properties:
-            raise
+    if not await _is_there(ctx, request, name):
+        marks = [{"Key": key, "Value": value} for key, value in _system_tags(request).items()]
+        where: dict[str, Any] = {"Tags": marks}
+        if region != DEFAULT_REGION:
+            where["LocationConstraint"] = region
+        await ctx.aws.s3.create_bucket(Bucket=name, CreateBucketConfiguration=where)
     return await _configure(ctx, request, name, {})
+
+
+def _system_tags(request: ResourceRequest) -> dict[str, str]:
+    """AWS's own marks, by which an attempt that was cut short knows its bucket again."""
+    return {key: value for key, value in request.tags.items() if key.startswith("aws:")}
+
+
+async def _is_there(ctx: Context, request: ResourceRequest, name: str) -> bool:
+    """Whether an earlier attempt made this bucket; refuses one that anybody else made."""
+    try:
+        found = await ctx.aws.s3.get_bucket_tagging(Bucket=name)
+    except AwsError as error:
+        if error.error_code == "NoSuchBucket":
+            return False
+        if error.error_code != "NoSuchTagSet":
+            raise
+        found = {"TagSet": []}
+    tags = {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+    wanted = _system_tags(request)
+    if not wanted or any(tags.get(key) != value for key, value in wanted.items()):
+        raise AwsError(f"{name} already exists", code="AlreadyExists", status=409)
+    return True
 
 
 async def _update(ctx: Context, request: ResourceRequest, old: Mapping[str, Any], physical_id: str) -> ResourceState:

@@ -15,6 +15,8 @@ from tule.store.transaction import ReadTxn, ShardKey, Txn
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _IP: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
+INTERNAL_AGENT: Final = "tule"
+"""The user agent of calls that services make of each other; a stack's bucket is born with its system tags."""
 MAX_LISTED: Final = 10_000
 """Buckets of one ListBuckets (API reference)."""
 
@@ -65,6 +67,8 @@ def create_bucket(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("ObjectOwnership"):
             settings["BucketOwnershipControls"] = {"Rules": [{"ObjectOwnership": request["ObjectOwnership"]}]}
         tags = {tag["Key"]: tag["Value"] for tag in configuration.get("Tags") or ()}
+        if txn.context.user_agent != INTERNAL_AGENT:
+            tags_of(configuration.get("Tags") or [], MAX_BUCKET_TAGS)
         made = Bucket(name, txn.context.account, region, txn.now, tags=tags, configurations=settings)
         state.save_bucket(txn, made)
     return {"Location": f"/{name}" if region == DEFAULT_REGION else f"{txn.context.base_url}/{name}"}
@@ -208,8 +212,9 @@ def tags_of(rows: list[dict[str, str]], limit: int) -> dict[str, str]:
 
 
 def put_bucket_tagging(txn: Txn, request: dict[str, Any]) -> dict[str, Any]:
-    tags = tags_of(request["Tagging"]["TagSet"], MAX_BUCKET_TAGS)
-    state.save_bucket(txn, msgspec.structs.replace(state.bucket(txn), tags=tags))
+    found = state.bucket(txn)
+    tags = {**_system_tags(found), **tags_of(request["Tagging"]["TagSet"], MAX_BUCKET_TAGS)}
+    state.save_bucket(txn, msgspec.structs.replace(found, tags=tags))
     return {}
 
 
@@ -220,8 +225,14 @@ def get_bucket_tagging(txn: ReadTxn, _request: dict[str, Any]) -> dict[str, Any]
     return {"TagSet": [{"Key": key, "Value": value} for key, value in found.tags.items()]}
 
 
+def _system_tags(bucket: Bucket) -> dict[str, str]:
+    """What AWS services put on a bucket: users can neither write nor remove it."""
+    return {key: value for key, value in bucket.tags.items() if key.startswith("aws:")}
+
+
 def delete_bucket_tagging(txn: Txn, _request: dict[str, Any]) -> dict[str, Any]:
-    state.save_bucket(txn, msgspec.structs.replace(state.bucket(txn), tags={}))
+    found = state.bucket(txn)
+    state.save_bucket(txn, msgspec.structs.replace(found, tags=_system_tags(found)))
     return {}
 
 
