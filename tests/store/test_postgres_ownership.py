@@ -106,12 +106,13 @@ class Proxy:
             return
         there_reader, there_writer = await asyncio.open_unix_connection(self._target / ".s.PGSQL.5432")
         self._writers += [writer, there_writer]
+        doomed = asyncio.Event()
         await asyncio.gather(
-            self._pump(reader, there_writer, writer, answer=False),
-            self._pump(there_reader, writer, there_writer, answer=True),
+            self._pump(reader, there_writer, writer, doomed, answer=False),
+            self._pump(there_reader, writer, there_writer, doomed, answer=True),
         )
 
-    async def _pump(self, source, sink, other, *, answer):
+    async def _pump(self, source, sink, other, doomed, *, answer):
         try:
             while data := await source.read(65536):
                 if not answer and self.cut_before_request and b"lost" in data:
@@ -120,10 +121,9 @@ class Proxy:
                     sink.write(data)
                     await sink.drain()
                     self.cut_before_answer = False
-                    self.swallow = True
+                    doomed.set()
                     continue
-                if answer and getattr(self, "swallow", False):
-                    self.swallow = False
+                if answer and doomed.is_set():
                     self.away = self.stay_away
                     break
                 sink.write(data)
