@@ -14,6 +14,7 @@ from tule.net.exchange import Exchange, close_stream
 from tule.net.heads import render_head
 from tule.net.limits import REFUSALS
 from tule.net.messages import HttpRequest, HttpResponse
+from tule.net.plain import read_plain
 
 if TYPE_CHECKING:
     from tule.net.server import HttpServer
@@ -119,6 +120,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._discarding or self._refusal:
             return
+        if self._resting() and (request := self._plain(data)) is not None:
+            self._give(request, keep_alive=True, speaks_1_0=False)
+            return
         begun, alone = self._begun, self._request is None and self._stream is None
         self._feed(data)
         if self._head_done:
@@ -128,6 +132,33 @@ class Connection(asyncio.Protocol):
         else:
             self._count_unfinished_head(len(data) if alone and self._begun - begun <= 1 else 0)
         self._serve()
+
+    def _resting(self) -> bool:
+        """Whether nothing is under way: the parser is between two messages, and the last answer is written."""
+        return (
+            self._active is None
+            and self._head_done
+            and self._request is None
+            and self._stream is None
+            and self._upgrading is None
+            and not (self._queue or self._writing_paused or self._serving or self._eof)
+        )
+
+    def _plain(self, data: bytes) -> HttpRequest | None:
+        """The one request that `data` is, if it is so plain that the parser need not look at it."""
+        server = self._server
+        request = read_plain(data, server.plain_names, server.limits.header_bytes)
+        if request is None:
+            return None
+        if request.body and (
+            len(request.body) > server.limits.body_bytes
+            or (server.wants_stream is not None and server.wants_stream(request))
+        ):
+            return None
+        request.peer = self.peer
+        request.scheme = server.scheme
+        request.listener = server.listener
+        return request
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -299,18 +330,21 @@ class Connection(asyncio.Protocol):
         self._serving = True
         while self._active is None and self._queue and not self._writing_paused and not self.lost:
             request, keep_alive, speaks_1_0 = self._queue.popleft()
-            exchange = self._active = Exchange(self, request, keep_alive=keep_alive, speaks_1_0=speaks_1_0)
-            self.deadline_s = NEVER
-            try:
-                self._server.app(request, exchange)
-            except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the particulars
-                _log.exception("application failed", method=request.method, path=request.path)
-                if not exchange.answered:
-                    exchange(HttpResponse(500, [("content-type", "text/plain")], b"Tule failed; its log says why.\n"))
+            self._give(request, keep_alive=keep_alive, speaks_1_0=speaks_1_0)
         self._serving = False
         if self._active is None and not self._queue:
             self._after_last()
         self.update_reading()
+
+    def _give(self, request: HttpRequest, *, keep_alive: bool, speaks_1_0: bool) -> None:
+        exchange = self._active = Exchange(self, request, keep_alive=keep_alive, speaks_1_0=speaks_1_0)
+        self.deadline_s = NEVER
+        try:
+            self._server.app(request, exchange)
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the particulars
+            _log.exception("application failed", method=request.method, path=request.path)
+            if not exchange.answered:
+                exchange(HttpResponse(500, [("content-type", "text/plain")], b"Tule failed; its log says why.\n"))
 
     def _after_last(self) -> None:
         if self._refusal and not self._discarding and not self.lost:
@@ -358,8 +392,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._writing_paused:
             self.deadline_s = self._server.deadline_s(self._server.limits.idle_s)
-        if not self._serving:
-            self._serve()
+        if self._queue or self._refusal or self._eof or self._continue_due or self._paused:
+            self._serve()  # which does nothing while it runs already
 
     def spawn_stream(self, exchange: Exchange, response: HttpResponse, *, chunked: bool, length: int | None) -> None:
         self._server.tasks.spawn("http answer", self._stream_out(exchange, response, chunked=chunked, length=length))

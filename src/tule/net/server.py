@@ -12,6 +12,7 @@ from tule.net.connection import Connection
 from tule.net.exchange import Exchange
 from tule.net.limits import ServerLimits
 from tule.net.messages import HttpRequest
+from tule.net.plain import FRAMING
 
 Application = Callable[[HttpRequest, Exchange], None]
 """Called on the loop with a complete request (or, for streamed ones, a complete head). It must not block; it answers
@@ -50,6 +51,8 @@ class HttpServer:
         self.draining = False
         self.reading_paused = False
         self.header_names: dict[bytes, str] = {}
+        self.plain_names: dict[str, str] = {}
+        """The same by text, without those that change how a message is read."""
         self._tls = tls
         self._machine = machine
         self._connections: set[Connection] = set()
@@ -163,6 +166,8 @@ class HttpServer:
         name = raw.decode("latin-1").lower()
         if len(self.header_names) < MOST_HEADER_NAMES and len(raw) <= LONGEST_KEPT_HEADER_NAME:
             self.header_names[raw] = name
+            if name not in FRAMING:
+                self.plain_names[raw.decode("latin-1")] = name
         return name
 
     def date_line(self) -> str:
