@@ -38,6 +38,7 @@ from tule.gateway.ongoing import Ongoing
 from tule.gateway.registry import Services, discover
 from tule.gateway.resumption import Resumption
 from tule.gateway.traffic import Traffic
+from tule.kernel import garbage
 from tule.kernel.clocks import Instant, ServiceClock, SystemClock
 from tule.kernel.faults import FaultPoints
 from tule.kernel.home import Home, HomeError
@@ -198,6 +199,8 @@ class Tule:
         await resumption.begin(self.tasks)
         await self._listen()
         self.tasks.keep("usage of reads", self._keep_read_usage)
+        self.services.on_started = garbage.settle
+        garbage.settle()
 
     async def _listen(self) -> None:
         public = HttpServer(self.gateway, self.machine, self.tasks, wants_stream=wants_stream)

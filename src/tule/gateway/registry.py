@@ -39,6 +39,8 @@ class Services:
         self.on_first_start: Callable[[str], Awaitable[None]] | None = None
         """Told before a service starts, so that the next process knows which services have something to resume."""
         self.on_declared: Callable[[Service], None] | None = None
+        self.on_started: Callable[[], None] | None = None
+        """Told after a service has started: what it is made of has been loaded."""
 
     @property
     def names(self) -> list[str]:
@@ -92,6 +94,8 @@ class Services:
         if service.start is not None:
             await service.start(environment)
         self.started[service.name] = environment
+        if self.on_started is not None:
+            self.on_started()
 
     async def stop(self) -> None:
         """Stop what was started, the latest first; one that fails to stop doesn't keep the others running."""

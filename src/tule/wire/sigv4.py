@@ -4,9 +4,9 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 """
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -16,7 +16,7 @@ from tule.net.messages import HttpRequest
 from tule.wire.aws_chunked import open_chunked
 from tule.wire.refusals import refusal
 from tule.wire.routing import Route
-from tule.wire.signatures import ALGORITHM, Signature
+from tule.wire.signatures import ALGORITHM, LONGEST_KEPT_HEADER, Signature
 
 SKEW_S: Final = 15 * 60
 """How far a request's time may be from ours (the page above)."""
@@ -33,9 +33,10 @@ _SAFE: Final = "-_.~"
 class SigningKey:
     """A day's key for one region and service: HMAC with both pads hashed already."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_inner", "_outer", "scope")
 
     def __init__(self, secret: str, date: str, region: str, service: str) -> None:
+        self.scope = f"{date}/{region}/{service}/aws4_request"
         key = ("AWS4" + secret).encode()
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
@@ -94,13 +95,15 @@ class Verifier:
         if not (signature.signature and signature.signed_headers and signature.date and timestamp):
             raise refusal("incomplete", route.service, route.protocol, _incomplete(request, signature, timestamp))
         self._check_time(route, signature, timestamp, now_ms)
-        self._check_token(request, route, signature, key, now_ms)
+        if key.session_token or key.expires_ms is not None:
+            self._check_token(request, route, signature, key, now_ms)
         signing_key = self._signing_key(key.secret, signature)
         payload = self._payload_hash(request, route, signature)
-        head = f"{ALGORITHM}\n{timestamp}\n{_scope(signature)}\n"
-        for path in _canonical_paths(request.path, signature.service):
-            canonical = _canonical_request(request, signature, path, payload)
-            text = head + sha256(canonical.encode("latin-1", "replace")).hexdigest()
+        head = f"{ALGORITHM}\n{timestamp}\n{signing_key.scope}\n"
+        before, after = _around_path(request, signature, payload)
+        for path in ("/",) if request.path == "/" else _canonical_paths(request.path, signature.service):
+            canonical = f"{before}{path}{after}".encode("latin-1", "replace")
+            text = head + sha256(canonical).hexdigest()
             if hmac.compare_digest(signing_key.sign(text.encode()), signature.signature):
                 return signing_key
         raise refusal("mismatch", route.service, route.protocol)
@@ -198,23 +201,25 @@ def _scope(signature: Signature) -> str:
     return f"{signature.date}/{signature.region}/{signature.service}/aws4_request"
 
 
-def _canonical_request(request: HttpRequest, signature: Signature, path: str, payload: str) -> str:
+@lru_cache(maxsize=1024)
+def _names(signed_headers: str) -> tuple[str, ...]:
+    return tuple(signed_headers.split(";"))
+
+
+def _around_path(request: HttpRequest, signature: Signature, payload: str) -> tuple[str, str]:
+    """The canonical request before and after its path."""
     headers = request.headers
     names = signature.signed_headers
-    lines = "".join([f"{name}:{_trimmed(headers, name)}\n" for name in names.split(";")])
+    lines = []
+    for name in _names(names) if len(names) <= LONGEST_KEPT_HEADER else names.split(";"):
+        value = headers.get(name, "")
+        lines.append(f"{name}:{' '.join(value.split()) if ' ' in value else value}\n")
     query = _canonical_query(request.query) if request.query else ""
-    return f"{request.method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
-
-
-def _trimmed(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name, "")
-    return " ".join(value.split()) if " " in value else value
+    return f"{request.method}\n", f"\n{query}\n{''.join(lines)}\n{names}\n{payload}"
 
 
 def _canonical_paths(path: str, service: str) -> list[str]:
     """What the client may have signed: S3 signs the path as sent, everybody else encodes and tidies it once more."""
-    if path == "/":
-        return ["/"]
     tidy = quote(unquote(path), safe="/" + _SAFE)
     if service == "s3":
         return [path] if path == tidy else [path, tidy]
