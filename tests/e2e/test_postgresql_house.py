@@ -1,5 +1,6 @@
 """The whole of Tule on PostgreSQL: services, the example, crashes of either side, and servers that are refused."""
 
+import asyncio
 import io
 import itertools
 import json
@@ -8,8 +9,9 @@ import threading
 import zipfile
 from contextlib import contextmanager
 
+import asyncpg
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 from orders_app import EXAMPLE, OrdersApp, run_tule
 
 from tule.testing.orders import Customers, OrdersStack, audit, drain, unbalanced
@@ -19,6 +21,8 @@ from tule.testing.server import Tule, TuleFailedError, free_port
 pytestmark = pytest.mark.faults
 numbers = itertools.count()
 SENDERS = 4
+ENDED = 70
+"""The exit code of a Tule that does not know any more what its store has."""
 ANSWERS = 40
 TEMPLATE = """
 Resources:
@@ -287,6 +291,33 @@ def test_a_second_tule_is_refused_by_the_name_of_the_first(postgres, tmp_path):
         first.client("sqs").create_queue(QueueName="still-here")
     with Tule(tmp_path / "second", store=url) as second:
         assert second.client("sqs").list_queues()["QueueUrls"]
+
+
+async def end_sessions(url):
+    """What a server does to sessions that it has given up: end them, and with them the owner's lock."""
+    name = url.partition("///")[2].partition("?")[0]
+    admin = await asyncpg.connect(url.replace(f"///{name}?", "///postgres?"))
+    alive = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1"
+    while await admin.fetchval(alive, name):
+        pass
+    await admin.close()
+
+
+def test_a_tule_that_slept_through_the_loss_of_its_store_writes_no_more(postgres, tmp_path):
+    url = postgres.fresh_database("slept")
+    with Tule(tmp_path / "first", store=url) as first:
+        first.client("sqs").create_queue(QueueName="made-by-the-first")
+        first.process.send_signal(signal.SIGSTOP)
+        asyncio.run(end_sessions(url))
+        with Tule(tmp_path / "second", store=url) as second:
+            second.client("sqs").create_queue(QueueName="made-by-the-second")
+            first.process.send_signal(signal.SIGCONT)
+            with pytest.raises((ClientError, ConnectionClosedError)):
+                first.client("sqs").create_queue(QueueName="too-late")
+            assert first.process.wait() == ENDED
+            assert "Another Tule has taken this store over" in first.output()
+            names = [found.rpartition("/")[2] for found in second.client("sqs").list_queues()["QueueUrls"]]
+    assert names == ["made-by-the-first", "made-by-the-second"]
 
 
 @pytest.mark.parametrize("setting", ["fsync", "synchronous_commit"])
