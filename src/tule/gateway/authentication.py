@@ -23,8 +23,9 @@ class Authenticator:
     ) -> None:
         self._find = credentials.find
         self._of_request = contexts.of_request
+        self._of_caller = contexts.of_caller
         self._wall_ms = machine.wall_ms
-        self._verifier = Verifier()
+        self._admit = Verifier().admit
         self._verify_all = verify_all
 
     def check(self, request: HttpRequest, where: Route) -> RequestContext:
@@ -34,14 +35,16 @@ class Authenticator:
             if self._verify_all:
                 raise refusal("unsigned", where.service, where.protocol)
             if CHUNKED_BY in request.headers:
-                self._verifier.admit(request, where, None, 0)
+                self._admit(request, where, None, 0)
             return self._of_request(request, where.service, where.operation, "", "")
         key_id = signature.access_key_id
         key = self._find(key_id)
         if key is not None:
-            self._verifier.admit(request, where, key, self._wall_ms())
-        elif self._verify_all:
+            self._admit(request, where, key, self._wall_ms())
+            caller = (key.account, key.principal)
+            return self._of_caller(request, where.service, where.operation, caller, signature.region)
+        if self._verify_all:
             raise refusal("unknown key", where.service, where.protocol)
-        elif CHUNKED_BY in request.headers:
-            self._verifier.admit(request, where, None, 0)
+        if CHUNKED_BY in request.headers:
+            self._admit(request, where, None, 0)
         return self._of_request(request, where.service, where.operation, key_id, signature.region)

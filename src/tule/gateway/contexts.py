@@ -26,6 +26,9 @@ TRACE_HEADER: Final = "x-amzn-trace-id"
 _ACCOUNT: Final = re.compile(r"\d{12}\Z")
 _REGION: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}\Z")
 
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit of a version 4 UUID that has two bits of its own (RFC 9562, 4.1)."""
+
 INTERNAL_USER: Final = "tule"
 
 
@@ -36,6 +39,7 @@ class Contexts:
         self, machine: MachineClock, random: RandomSource, credentials: Credentials, region: str, public_url: str
     ) -> None:
         self._machine = machine
+        self._monotonic_s = machine.monotonic_s
         self._random = random
         self._credentials = credentials
         self._region = region
@@ -84,18 +88,24 @@ class Contexts:
         self, request: HttpRequest, service: str, operation: str, access_key_id: str, scope_region: str
     ) -> RequestContext:
         """The context of a call from outside."""
-        account, principal = self.identify(access_key_id)
+        return self.of_caller(request, service, operation, self.identify(access_key_id), scope_region)
+
+    def of_caller(
+        self, request: HttpRequest, service: str, operation: str, caller: tuple[str, Principal], scope_region: str
+    ) -> RequestContext:
+        """The same for a caller, account and principal, who is known already."""
         region = scope_region if scope_region in self._partitions else self.region(scope_region)
         headers = request.headers
-        trace = headers.get(TRACE_HEADER)
+        header = headers.get(TRACE_HEADER)
+        digits = self._random.token_hex(36)  # for all names of the call at once
         return RequestContext(
-            self._random.uuid(),
+            f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}",
             service,
             operation,
-            account,
+            caller[0],
             region,
-            principal,
-            self.new_trace() if trace is None else self.trace(trace),
+            caller[1],
+            self._trace(digits[32:56], digits[56:]) if header is None else self.trace(header),
             f"{request.scheme}://{headers.get('host', '')}",
             self._partitions.get(region) or partition_of(region),
             None,
@@ -105,13 +115,17 @@ class Contexts:
         )
 
     def new_trace(self) -> TraceContext:
-        """A trace that begins here, with the second's part of its name made once a second."""
-        second = int(self._machine.monotonic_s())
+        """A trace that begins here."""
+        digits = self._random.token_hex(20)
+        return self._trace(digits[:24], digits[24:])
+
+    def _trace(self, root: str, span: str) -> TraceContext:
+        # The second's part of its name is made once a second.
+        second = int(self._monotonic_s())
         if second != self._second:
             self._second = second
             self._second_text = f"1-{self._machine.wall_ms() // 1000:08x}-"
-        digits = self._random.token_hex(20)
-        return TraceContext(self._second_text + digits[:24], digits[24:])
+        return TraceContext(self._second_text + root, span)
 
     def new_request_id(self) -> str:
         return self._random.uuid()

@@ -57,8 +57,11 @@ class Traffic:
 
     def used_by_read(self, context: RequestContext) -> None:
         """Keep what a read used; it has no batch of its own."""
+        place = (context.account, context.region)
         for meter, n in relaxed(context.usage):
-            usage = self.read_usage.setdefault((context.account, context.region), {})
+            usage = self.read_usage.get(place)
+            if usage is None:
+                usage = self.read_usage[place] = {}
             usage[meter] = usage.get(meter, 0) + n
 
     def take_read_usage(self) -> dict[tuple[str, str], dict[str, int]]:
