@@ -8,6 +8,7 @@ import signal
 import threading
 import zipfile
 from contextlib import contextmanager
+from urllib.error import HTTPError
 
 import asyncpg
 import pytest
@@ -251,8 +252,13 @@ def test_a_server_that_goes_away_costs_refusals_and_nothing_else(house, postgres
         senders.wait_for_more()
         postgres.stop(how)
         senders.wait_for(lambda: len(senders.refused) >= SENDERS)
+        with pytest.raises(ClientError, match="ServiceUnavailable"):
+            house.client("s3").list_buckets()  # a service that has to be started first
+        with pytest.raises(HTTPError, match="503"):
+            house.admin("ledger")
         postgres.start()
         senders.wait_for_more()
+    assert house.client("s3").list_buckets()["Buckets"] == []
     assert senders.strange == []
     assert house.process.poll() is None
     assert house.admin("status")["pid"] == pid

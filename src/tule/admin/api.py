@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from tule.admin.endpoints import PREFIX, AdminError, Ask, Endpoint, Problem, openapi
+from tule.kernel.errors import AwsError
 from tule.kernel.tasks import Supervisor
 from tule.net.messages import HttpRequest, HttpResponse
 
@@ -65,6 +66,8 @@ class AdminApi:
             response = answer(await endpoint.handler(ask))
         except AdminError as error:
             response = problem(error.status, error.code, error.message)
+        except AwsError as error:
+            response = problem(error.error_status, error.error_code, error.message)
         except Exception:  # noqa: BLE001 - told without its particulars, logged with them
             _log.exception("admin call failed", method=request.method, path=request.path)
             response = problem(500, "InternalFailure", "Tule failed on this call. Its log has the particulars.")
