@@ -55,6 +55,12 @@ class FunctionVersion:
     revision: str
     """Changes with every change of code or configuration; instances of an older one are retired."""
     log_group: str
+    log_format: str = "Text"
+    """Text or JSON, as AWS's LoggingConfig has it."""
+    application_level: str = ""
+    """With JSON: the least severe of what the function says that is kept, TRACE to FATAL."""
+    system_level: str = ""
+    """With JSON: the same for what is said about the function, DEBUG to WARN."""
     credentials: Callable[[], RoleSession]
     """Asked whenever an instance starts."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +138,10 @@ class PackageError(Exception):
     """A deployment package that is refused, in AWS's words."""
 
 
+class UnpackingError(Exception):
+    """A package was not unpacked for reasons that are ours, not its own: another attempt may succeed."""
+
+
 class FunctionRuntime(Protocol):
     """Runs functions, outside Tule's own process."""
 
@@ -142,7 +152,8 @@ class FunctionRuntime(Protocol):
         """End every instance and the runner."""
 
     async def unpack(self, package: BlobRef, path: str) -> str:
-        """Unpack the zip at `path`, once; the name to give as `FunctionVersion.code`. Refuses with `PackageError`.
+        """Unpack the zip at `path`, once; the name to give as `FunctionVersion.code`. Refuses with `PackageError`;
+        raises `UnpackingError` when the fault is not the package's.
 
         Done in a process with limits on memory, time and size: the zip is a stranger's.
         """

@@ -29,6 +29,9 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     runtime_dir: str,
 ) -> dict[str, str]:
     """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which come second."""
+    form = {}
+    if version.log_format == "JSON":
+        form = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": version.application_level}
     programs = f"{interpreter.prefix}/bin:" if interpreter.kind == "python" else ""
     return {
         "LANG": "en_US.UTF-8",
@@ -47,6 +50,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        **form,
         "AWS_ACCESS_KEY_ID": session.access_key_id,
         "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
         "AWS_SESSION_TOKEN": session.session_token,

@@ -197,7 +197,7 @@ class Functions:
         instance.version, instance.log_stream, instance.expires_ms = version, stream, session.expires_ms
         supply.watch(instance, version.memory_mb)
         if warning := self._warnings.get(version.runtime):
-            invocation.add([f"Tule: {warning}"])
+            invocation.notice(f"Tule: {warning}")
         return instance, claim
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:

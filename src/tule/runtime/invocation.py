@@ -9,11 +9,14 @@ import msgspec
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import LogSink
 from tule.kernel.randomness import RandomSource
-from tule.runtime import outcomes
+from tule.runtime import outcomes, platform_events
 from tule.runtime.contract import INIT_LIMIT_S, MAX_RESPONSE_BYTES, FunctionVersion, InvokeOutcome, Phase
 from tule.runtime.execution_environment import CLAIM, INVOKE, Instance, InstanceGoneError
 
 Kill = Callable[[Instance], None]
+
+_TYPELESS = frozenset({platform_events.SUCCESS, platform_events.TIMEOUT})
+"""Fates that need no error's type to be understood."""
 
 
 class Invocation:
@@ -39,6 +42,10 @@ class Invocation:
         self._error_type = ""
         self._failed = False
         self._status = ""
+        self._fate = platform_events.SUCCESS
+        self._events: platform_events.PlatformEvents | None = None
+        if version.log_format == "JSON":
+            self._events = platform_events.PlatformEvents(version, request_id, trace_header)
 
     # -- the log
 
@@ -60,7 +67,17 @@ class Invocation:
         self._lines += lines
         self._unwritten += [(now_ms, line) for line in lines]
 
+    def notice(self, text: str) -> None:
+        """A remark of Tule's own, among the function's lines."""
+        self.add([text if self._events is None else self._events.notice(self._machine.wall_ms(), text)])
+
+    def _add_events(self, *lines: str) -> None:
+        self.add([line for line in lines if line])
+
     def _heard(self, lines: list[str]) -> None:
+        if self._events is not None:
+            level = self._version.application_level
+            lines = [line for line in lines if platform_events.kept(line, level)]
         first = not self._unwritten
         self.add(lines)
         if first:
@@ -79,6 +96,8 @@ class Invocation:
         start_us = self._now_us()
         self._phase("start", self._started_us, start_us)
         limit_s = INIT_LIMIT_S + self._version.timeout_s
+        if self._events is not None:
+            self._add_events(self._events.init_start(self._machine.wall_ms()))
         try:
             async with asyncio.timeout(limit_s):
                 head, _ = await instance.ask(CLAIM, claim)
@@ -93,12 +112,19 @@ class Invocation:
             self._init_ms = float(head.get("ms") or 0.0)
             self._phase("init", start_us, self._now_us())
             if not head.get("error"):
+                self._init_lines(self._init_ms)
                 return True
             self._start_line()
             told = {**head["error"], "requestId": self._request_id} if "requestId" in head["error"] else head["error"]
             self._fail(told)
+        self._init_lines((self._now_us() - start_us) / 1000)
         self._phase("init", start_us, self._now_us())
         return False
+
+    def _init_lines(self, duration_ms: float) -> None:
+        if self._events is not None:
+            error_type = "" if self._fate == platform_events.SUCCESS else outcomes.told_type(self._error_type)
+            self._add_events(*self._events.init_end(self._machine.wall_ms(), duration_ms, self._fate, error_type))
 
     async def run(self, instance: Instance, head: dict[str, Any], payload: bytes, kill: Kill) -> None:
         """One request, from its START to its END."""
@@ -136,33 +162,37 @@ class Invocation:
             self._fail(outcomes.too_large())
         elif error:
             self._failed, self._error_type, self._payload = True, error, body
+            self._fate = platform_events.ERROR
         else:
             self._payload = body
 
     async def _gone(self, instance: Instance) -> None:
         told = outcomes.exit_error(self._request_id, await instance.exit_status())
         self._status = f"Status: error\tError Type: {outcomes.EXIT_ERROR}"
-        self.add([told["errorMessage"]])
+        if self._events is None:
+            self.add([told["errorMessage"]])
         self._memory_mb = self._version.memory_mb if "killed" in told["errorMessage"] else self._memory_mb
         self._fail(told)
 
     def _timed_out(self) -> None:
         told = outcomes.timed_out(self._request_id, self._version.timeout_s)
-        from datetime import UTC, datetime
-
-        moment = datetime.fromtimestamp(self._machine.wall_ms() / 1000, UTC)
-        stamp = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.add([f"{stamp} {self._request_id} Task timed out after {self._version.timeout_s:.2f} seconds"])
+        if self._events is None:
+            stamp = platform_events.iso(self._machine.wall_ms())
+            self.add([f"{stamp} {self._request_id} Task timed out after {self._version.timeout_s:.2f} seconds"])
         self._status = "Status: timeout"
         self._fail(told)
+        self._fate = platform_events.TIMEOUT
 
     def _fail(self, told: dict[str, Any]) -> None:
-        self._failed = True
+        self._failed, self._fate = True, platform_events.ERROR
         self._error_type = str(told.get("errorType", ""))
         self._payload = msgspec.json.encode(told)
 
     def _start_line(self) -> None:
-        self.add([outcomes.start_line(self._request_id, self._version)])
+        if self._events is None:
+            self.add([outcomes.start_line(self._request_id, self._version)])
+        else:
+            self._add_events(self._events.start(self._machine.wall_ms()))
 
     def _now_us(self) -> int:
         return self._machine.wall_ms() * 1000
@@ -174,21 +204,7 @@ class Invocation:
 
     def outcome(self, *, cold: bool) -> InvokeOutcome:
         """Write the log's last lines and say what became of the request."""
-        version = self._version
-        self.add(
-            [
-                outcomes.end_line(self._request_id),
-                outcomes.report_line(
-                    self._request_id,
-                    version,
-                    duration_ms=self._duration_ms,
-                    init_ms=self._init_ms,
-                    memory_mb=self._memory_mb,
-                    trace_header=self._trace_header,
-                    status=self._status,
-                ),
-            ]
-        )
+        self._end_lines()
         self._write()
         return InvokeOutcome(
             payload=self._payload,
@@ -203,3 +219,21 @@ class Invocation:
             phases=self._phases,
             log_stream=self._stream,
         )
+
+    def _end_lines(self) -> None:
+        if self._events is not None:
+            error_type = "" if self._fate in _TYPELESS else outcomes.told_type(self._error_type)
+            metrics = outcomes.metrics(self._version, self._duration_ms, self._init_ms, self._memory_mb)
+            produced = len(self._payload)
+            self._add_events(*self._events.end(self._machine.wall_ms(), self._fate, error_type, metrics, produced))
+            return
+        report = outcomes.report_line(
+            self._request_id,
+            self._version,
+            duration_ms=self._duration_ms,
+            init_ms=self._init_ms,
+            memory_mb=self._memory_mb,
+            trace_header=self._trace_header,
+            status=self._status,
+        )
+        self.add([outcomes.end_line(self._request_id), report])

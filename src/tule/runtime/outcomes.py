@@ -1,6 +1,7 @@
 """What AWS says of an invocation: error payloads, START, END and REPORT lines, and the tail of the log."""
 
 import math
+import re
 import signal
 from typing import Any, Final
 
@@ -101,6 +102,29 @@ def report_line(  # noqa: PLR0913 - one for each field of the line
 def billed_ms(duration_ms: float, init_ms: float | None) -> int:
     """Whole milliseconds that are paid for: since August 2025 the init phase of zip packages is among them."""
     return max(1, math.ceil(duration_ms + (init_ms or 0.0)))
+
+
+def metrics(
+    version: FunctionVersion, duration_ms: float, init_ms: float | None, memory_mb: int
+) -> dict[str, float | int]:
+    """The same figures as platform.report has them."""
+    found: dict[str, float | int] = {
+        "durationMs": round(duration_ms, 3),
+        "billedDurationMs": billed_ms(duration_ms, init_ms),
+        "memorySizeMB": version.memory_mb,
+        "maxMemoryUsedMB": memory_mb,
+    }
+    if init_ms is not None:
+        found["initDurationMs"] = round(init_ms, 3)
+    return found
+
+
+_TOLD_TYPE: Final = re.compile(r"(Runtime|Function|Sandbox)\.[A-Z][a-zA-Z]+")
+
+
+def told_type(error_type: str) -> str:
+    """An error's type as platform events tell it: names that functions choose are kept out of them."""
+    return error_type if _TOLD_TYPE.fullmatch(error_type) else "Runtime.Unknown"
 
 
 def tail(lines: list[str]) -> bytes:

@@ -9,8 +9,8 @@ import msgspec
 import structlog
 
 from tule.kernel.ports import BlobRef
-from tule.runtime.contract import PackageError
-from tule.runtime.worker import Worker, WorkerError
+from tule.runtime.contract import PackageError, UnpackingError
+from tule.runtime.worker import Worker, WorkerBrokenError, WorkerError
 from tule.runtime.zips import BAD_ZIP
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -43,7 +43,10 @@ class Packages:
         note.write_text(boot)
 
     async def unpack(self, package: BlobRef, path: str) -> str:
-        """The name of the package's folder. Several callers share one unpacking. Refuses with `PackageError`."""
+        """The name of the package's folder. Several callers share one unpacking.
+
+        Refuses with `PackageError`; an `UnpackingError` is no refusal.
+        """
         name = package.sha256
         if name in self._sdk:
             return name
@@ -66,6 +69,9 @@ class Packages:
                     time_limit_s=UNPACK_LIMIT_S,
                     memory_limit_bytes=UNPACK_MEMORY_BYTES,
                 )
+            except WorkerBrokenError as error:
+                _log.error("package not unpacked", package=name, why=str(error))
+                raise UnpackingError(str(error)) from error
             except WorkerError as error:
                 _log.warning("package not unpacked", package=name, why=str(error))
                 raise PackageError(BAD_ZIP) from error

@@ -37,6 +37,10 @@ class WorkerError(Exception):
     """The work was not done: it failed, ran out of time or memory, or its process died. Says which."""
 
 
+class WorkerBrokenError(WorkerError):
+    """The work was not done, and what it was given is not to blame: no process, no time, no disk. Says which."""
+
+
 class Worker:
     """Calls functions in processes of their own."""
 
@@ -52,34 +56,32 @@ class Worker:
         time_limit_s: float = TIME_LIMIT_S,
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> Any:
-        """The value that `entry` ("module:function") makes of `payload`. Raises `WorkerError`."""
+        """The value that `entry` ("module:function") makes of `payload`. Raises `WorkerError`, and of its kinds
+        `WorkerBrokenError` where the fault is not the payload's."""
         if entry not in ENTRIES:
             raise WorkerError(f"{entry} is nothing a worker may run.")
         async with self._slots:
             return await self._run(entry, payload, time_limit_s, memory_limit_bytes)
 
     async def _run(self, entry: str, payload: Any, time_limit_s: float, memory_limit_bytes: int) -> Any:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "tule.runtime.bootstrap.worker_process",
-            entry,
-            str(memory_limit_bytes),
-            str(time_limit_s),
-            str(os.getpid()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-            start_new_session=True,
-            limit=1024 * 1024,
-        )
+        limits = [str(memory_limit_bytes), str(time_limit_s), str(os.getpid())]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "tule.runtime.bootstrap.worker_process", entry, *limits,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+                start_new_session=True,
+                limit=1024 * 1024,
+            )  # fmt: skip
+        except OSError as error:
+            raise WorkerBrokenError(f"The worker could not be started: {error}") from error
         try:
             async with asyncio.timeout(time_limit_s):
                 answer, _ = await process.communicate(msgspec.msgpack.encode(payload))
         except TimeoutError:
-            raise WorkerError(f"The work took longer than {time_limit_s:g} s and was ended.") from None
+            raise WorkerBrokenError(f"The work took longer than {time_limit_s:g} s and was ended.") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -89,11 +91,13 @@ class Worker:
 
 def _value(answer: bytes, code: int) -> Any:
     if not answer:
-        raise WorkerError(f"The worker ended without an answer (exit code {code}): it may have passed a limit.")
+        raise WorkerBrokenError(f"The worker ended without an answer (exit code {code}): it may have passed a limit.")
     try:
-        ok, value = msgspec.msgpack.decode(answer)
+        fate, value = msgspec.msgpack.decode(answer)
     except (msgspec.DecodeError, TypeError, ValueError) as error:
-        raise WorkerError(f"The worker's answer can't be read: {error}") from error
-    if not ok:
+        raise WorkerBrokenError(f"The worker's answer can't be read: {error}") from error
+    if fate == "broken":
+        raise WorkerBrokenError(str(value))
+    if fate != "done":
         raise WorkerError(str(value))
     return value

@@ -1,5 +1,6 @@
 """Deployment packages: checked and unpacked. Runs in `tule-worker` alone."""
 
+import errno
 import os
 import shutil
 import stat
@@ -21,6 +22,14 @@ LINK_MAX: Final = 4096
 PIECE_BYTES: Final = 256 * 1024
 SCANNED_BYTES: Final = 1024 * 1024
 """How much of a source file is searched for the SDK's name (ours)."""
+
+OF_THE_HOST: Final = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE,
+        errno.ENOMEM,
+    }
+)  # fmt: skip
+"""Errors for which a package can't be blamed."""
 
 SDK: Final = ("boto3", "botocore")
 SDK_PARTS: Final = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
@@ -93,7 +102,11 @@ def _walk(archive: zipfile.ZipFile, root: Path | None) -> None:
             if root is not None:
                 _folder(root, name.parent)
                 (root / name).symlink_to(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except OSError as error:
+        if error.errno in OF_THE_HOST:
+            raise
+        raise PackageError(BAD_ZIP) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise PackageError(BAD_ZIP) from error
 
 

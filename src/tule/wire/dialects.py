@@ -31,6 +31,8 @@ class Dialect:
     """Codes outside the model whose body has "Message" instead of "message"."""
     silent: frozenset[str] = frozenset()
     """Codes whose body is `__type` alone."""
+    open_enums: frozenset[str] = frozenset()
+    """Shapes whose enumeration the service itself holds values against, in words of its own."""
     kept_shapes: frozenset[str] = frozenset()
     """Structures that reach the handler as they were on the wire: blobs in them stay base64 text."""
     raw_members: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -163,7 +165,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "dynamodbstreams": Dialect(error_namespace="com.amazonaws.dynamodb.v20120810#", **_DYNAMODB_RULES),
     "s3": Dialect(validates="types", trimmed_errors=True),
     "logs": Dialect(validation_code="InvalidParameterException"),
-    "lambda": Dialect(list_members_not_null=True),
+    "lambda": Dialect(list_members_not_null=True, open_enums=frozenset({"Runtime"})),
     "cloudformation": Dialect(validation_code="ValidationError"),
     "iam": Dialect(validation_code="ValidationError"),
     "sts": Dialect(validation_code="ValidationError"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from tule.wire.dialects import dialect_of
+
 
 @cache
 def data_directory() -> Path:
@@ -160,4 +162,7 @@ class ServiceModel:
 @cache
 def load(service: str) -> ServiceModel:
     """The model of `service` by botocore's name; read once. Raises FileNotFoundError when there is none."""
-    return ServiceModel(service, read_document(service))
+    document = read_document(service)
+    for shape in dialect_of(service).open_enums:
+        document["shapes"][shape].pop("enum", None)
+    return ServiceModel(service, document)

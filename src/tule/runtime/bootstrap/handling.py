@@ -92,13 +92,48 @@ def _of_user(trace: types.TracebackType | None) -> list[traceback.FrameSummary]:
     return frames[first:] if first < len(frames) else frames
 
 
+def timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+
+
+def json_error(told: dict[str, Any]) -> str:
+    """A failure as one line of a JSON log."""
+    return json.dumps({"timestamp": timestamp(time.time()), "level": "ERROR", **told}, ensure_ascii=False)
+
+
+class JsonRecords(logging.Formatter):
+    """A record as one JSON object, with the names AWS's runtime gives its parts and the record's own extras."""
+
+    _OWN = frozenset({*vars(logging.makeLogRecord({})), "aws_request_id", "asctime", "message"})
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = logging.getLevelName(min(50, max(0, record.levelno)) // 10 * 10)
+        told: dict[str, Any] = {
+            "timestamp": timestamp(record.created),
+            "level": level,
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            kind, error, trace = record.exc_info
+            told |= {"stackTrace": traceback.format_tb(trace), "errorType": kind.__name__, "errorMessage": str(error)}
+        told["requestId"] = record.__dict__.get("aws_request_id", "")
+        if record.exc_info:
+            told["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
+        extras = {name: value for name, value in vars(record).items() if name not in self._OWN and name not in told}
+        return json.dumps({**told, **extras}, ensure_ascii=False)
+
+
 class RequestLog(logging.Handler):
     """The root handler that AWS's runtime installs: one record, one log event."""
 
-    def __init__(self, emit: Callable[[str], None]) -> None:
+    def __init__(self, emit: Callable[[str], None], *, as_json: bool = False) -> None:
         super().__init__()
         self._emit = emit
         self.request_id = ""
+        if as_json:
+            self.setFormatter(JsonRecords())
+            return
         line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
         formatter = logging.Formatter(line, "%Y-%m-%dT%H:%M:%S")
         formatter.converter = time.gmtime

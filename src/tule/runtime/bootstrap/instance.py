@@ -127,8 +127,16 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> N
         while left:
             left = left[os.write(1, left) :]
 
-    requests = handling.RequestLog(log)
+    as_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON"
+    requests = handling.RequestLog(log, as_json=as_json)
     logging.getLogger().addHandler(requests)
+    if as_json:
+        level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+        logging.getLogger().setLevel("DEBUG" if level == "TRACE" else level)
+
+    def log_error(told: dict[str, Any], text: str) -> None:
+        log(handling.json_error(told) if as_json else text)
+
     fault = function = None
     try:
         function = handling.load_handler(claim["handler"])
@@ -136,7 +144,7 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> N
         fault = error
     except Exception as error:
         told, text = handling.describe(error, "")
-        log(text)
+        log_error(told, text)
         channel.send(zygote.channel.READY, {"ms": _since(started), "error": told})
         flush()
         os._exit(1)
@@ -149,7 +157,7 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> N
         _, body = channel.receive()
         head, payload = zygote.channel.split(body)
         requests.request_id = head["request_id"]
-        _one(zygote, channel, claim, head, payload, function, fault, log)
+        _one(zygote, channel, claim, head, payload, function, fault, log_error)
 
 
 def _one(
@@ -160,7 +168,7 @@ def _one(
     payload: bytes,
     function: Any,
     fault: Any,
-    log: Callable[[str], None],
+    log_error: Callable[[dict[str, Any], str], None],
 ) -> None:
     handling = zygote.handling
     os.environ["_X_AMZN_TRACE_ID"] = head["trace"]
@@ -179,7 +187,7 @@ def _one(
         os._exit(_code(problem))
     except Exception as problem:
         told, text = handling.describe(problem, head["request_id"])
-        log(text)
+        log_error(told, text)
         error = told["errorType"]
         answer = json.dumps(told).encode()
     ms = _since(started)

@@ -46,11 +46,13 @@ def main(entry: str, memory: str, time_s: str, parent: str) -> int:
     limit(int(memory), float(time_s), int(parent))
     payload = msgspec.msgpack.decode(sys.stdin.buffer.read())
     try:
-        answer = (True, work(entry, payload))
+        answer = ("done", work(entry, payload))
     except MemoryError:
-        answer = (False, "The work needed more memory than a worker may have.")
+        answer = ("failed", "The work needed more memory than a worker may have.")
+    except OSError as error:
+        answer = ("broken", f"{type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-        answer = (False, f"{type(error).__name__}: {error}")
+        answer = ("failed", f"{type(error).__name__}: {error}")
     with os.fdopen(answers, "wb") as pipe:
         pipe.write(msgspec.msgpack.encode(answer))
     return 0

@@ -76,9 +76,22 @@ channel.on("error", () => process.exit(0));
 
 // -- logs, as AWS's runtime writes them: time, request, level, message; one call, one event
 
+const RANKS = { TRACE: 0, DEBUG: 1, INFO: 2, WARN: 3, ERROR: 4, FATAL: 5 };
+const METHODS = { log: "INFO", debug: "DEBUG", info: "INFO", warn: "WARN", error: "ERROR", fatal: "FATAL", trace: "TRACE" };
+let asJson = false;
+
 function patchConsole() {
-  const levels = { log: "INFO", debug: "DEBUG", info: "INFO", warn: "WARN", error: "ERROR", trace: "TRACE" };
-  for (const [method, level] of Object.entries(levels)) {
+  asJson = process.env.AWS_LAMBDA_LOG_FORMAT === "JSON";
+  const least = (asJson && RANKS[process.env.AWS_LAMBDA_LOG_LEVEL]) || 0;
+  for (const [method, level] of Object.entries(METHODS)) {
+    if (RANKS[level] < least) {
+      console[method] = () => {};
+      continue;
+    }
+    if (asJson) {
+      console[method] = (...values) => logJson(level, values);
+      continue;
+    }
     console[method] = (...values) => {
       const text = method === "trace" ? new Error(util.format(...values)).stack.replace(/^Error/, "Trace") : util.format(...values);
       log(level, text);
@@ -90,6 +103,31 @@ function log(level, text) {
   const line = `${new Date().toISOString()}\t${current?.requestId ?? "undefined"}\t${level}\t${text}`;
   writeAll(1, Buffer.from(`${line.replaceAll("\n", "\0\x1e")}\n`)); // a line's end inside one event
 }
+
+// One value stays what it is; of several, text is made, and the first error among them is told apart.
+function logJson(level, values) {
+  const told = { timestamp: new Date().toISOString(), level, requestId: current?.requestId };
+  let line;
+  if (values.length === 1) {
+    try {
+      line = JSON.stringify({ ...told, message: values[0] }, (_, value) => (value instanceof Error ? errorFields(value) : value));
+    } catch {
+      line = JSON.stringify({ ...told, message: util.format(values[0]) });
+    }
+  } else {
+    const error = values.slice(1).find((value) => value instanceof Error);
+    const { errorType, errorMessage, stackTrace } = error ? errorFields(error) : {};
+    line = JSON.stringify({ ...told, message: util.format(...values), errorType, errorMessage, stackTrace });
+  }
+  writeAll(1, Buffer.from(`${line}\n`));
+}
+
+const errorFields = (error) => ({
+  errorType: error.constructor?.name ?? "UnknownError",
+  errorMessage: error.message,
+  stackTrace: typeof error.stack === "string" ? error.stack.split("\n") : error.stack,
+  ...error,
+});
 
 // -- errors
 
@@ -121,8 +159,12 @@ function describe(error) {
 
 function logError(what, error) {
   const told = describe(error);
-  const own = {};
-  for (const key of Object.keys(Object(error))) if (!["name", "message", "stack"].includes(key)) own[key] = error[key];
+  if (asJson) {
+    const message = { errorType: told.errorType, errorMessage: told.errorMessage, stackTrace: told.trace, ...ownFields(error) };
+    logJson("ERROR", [message]);
+    return;
+  }
+  const own = ownFields(error);
   let text;
   try {
     text = JSON.stringify({ errorType: told.errorType, errorMessage: told.errorMessage, ...own, stack: told.trace });
@@ -131,6 +173,9 @@ function logError(what, error) {
   }
   log("ERROR", `${what} \t${text}`);
 }
+
+const ownFields = (error) =>
+  Object.fromEntries(Object.entries(Object(error)).filter(([key]) => !["name", "message", "stack"].includes(key)));
 
 process.on("uncaughtException", (error) => die("Uncaught Exception", error));
 process.on("unhandledRejection", (reason) => {

@@ -124,6 +124,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "TracingConfig": {"Mode": "PassThrough"},
     "EphemeralStorage": {"Size": 512},
     "DeadLetterConfig": {"TargetArn": ""},
+    "LoggingConfig": {"LogFormat": "Text"},
 }
 """What a property that a new template leaves out goes back to."""
 

@@ -18,10 +18,11 @@ from tule.runtime.contract import (
     PackageError,
     RoleSession,
     RuntimeUnavailableError,
+    UnpackingError,
 )
 from tule.services.declaration import Environment
 from tule.services.lambda_.models import LATEST, Function, Package, Status
-from tule.services.lambda_.names import InvalidParameterValueError
+from tule.services.lambda_.names import InvalidParameterValueError, ServiceFaultError
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.throttling import ACCOUNT, TooManyRequestsError
 from tule.services.lambda_.usage import REQUESTS, duration_meter
@@ -80,6 +81,8 @@ class Engine:
             return await self._runtime.unpack(ref, self._env.ports.blobs.path(ref))
         except PackageError as error:
             raise InvalidParameterValueError(str(error)) from error
+        except UnpackingError as error:
+            raise ServiceFaultError(f"The package could not be unpacked, for no fault of its own: {error}") from error
 
     async def version(self, function: Function) -> FunctionVersion:
         """What the runtime makes instances of."""
@@ -101,6 +104,9 @@ class Engine:
             code=await self.unpack(function.package),
             revision=instance_revision(function),
             log_group=function.logging.group,
+            log_format=function.logging.format,
+            application_level=function.logging.application_level,
+            system_level=function.logging.system_level,
             credentials=credentials,
             environment=function.environment or {},
             architecture=function.architecture,

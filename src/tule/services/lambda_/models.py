@@ -19,10 +19,13 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Logging(msgspec.Struct, frozen=True):
-    """LoggingConfig: where a function's output goes, as plain text."""
+    """LoggingConfig: where a function's output goes and in which form."""
 
     group: str
     format: str = "Text"
+    application_level: str = ""
+    """"" with Text, which has no levels."""
+    system_level: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -50,6 +50,16 @@ class ResourceConflictError(AwsError):
         super().__init__(message, members={"Type": "User"})
 
 
+class ServiceFaultError(AwsError):
+    """ServiceException: Lambda itself has a fault, which Tule's log tells."""
+
+    code = "ServiceException"
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, members={"Type": "Service"})
+
+
 class PreconditionFailedError(AwsError):
     code = "PreconditionFailedException"
     status = 412

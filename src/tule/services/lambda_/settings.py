@@ -247,14 +247,12 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
 
 
 def logging_config(config: Members[str, Any], name: str) -> Logging:
-    """LoggingConfig with AWS's defaults; levels belong to the JSON format alone."""
+    """LoggingConfig with AWS's defaults; levels belong to the JSON format alone, where INFO is the default of both."""
     form = config.get("LogFormat") or "Text"
     group = config.get("LogGroup") or f"/aws/lambda/{name}"
     application, system = config.get("ApplicationLogLevel") or "", config.get("SystemLogLevel") or ""
-    if form != "Text":
-        raise OperationNotImplementedError(
-            "lambda", "LoggingConfig", "LogFormat JSON was given: logs are written as Text."
-        )
+    if form == "JSON":
+        return Logging(group, form, application or "INFO", system or "INFO")
     if application or system:
         raise InvalidParameterValueError("To specify a log level, you must use the JSON log format.")
     return Logging(group)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tule.services.lambda_.models import LATEST, Function, Mapping
+from tule.services.lambda_.models import LATEST, Function, Logging, Mapping
 
 
 def last_modified(instant_ms: int) -> str:
@@ -35,7 +35,7 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": {"LogFormat": function.logging.format, "LogGroup": function.logging.group},
+        "LoggingConfig": _logging(function.logging),
     }
     told = {
         "LastUpdateStatus": status.update,
@@ -50,6 +50,12 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
     if function.dead_letter_arn:
         result["DeadLetterConfig"] = {"TargetArn": function.dead_letter_arn}
     return result
+
+
+def _logging(logging: Logging) -> dict[str, str]:
+    levels = {"ApplicationLogLevel": logging.application_level, "SystemLogLevel": logging.system_level}
+    told = {key: value for key, value in levels.items() if value}
+    return {"LogFormat": logging.format, **told, "LogGroup": logging.group}
 
 
 def mapping_configuration(mapping: Mapping) -> dict[str, Any]:
