@@ -44,15 +44,17 @@ class Interpreters:
         own = Interpreter("python", sys.version_info[1], _own_program(), sys.base_prefix)
         self._pythons: dict[int, Interpreter | None] = {own.number: own}
         self._nodes: list[Interpreter] | None = None
+        self._asking = asyncio.Lock()
         self.own = own
 
     async def serving(self, runtime: str) -> Interpreter | None:
         """The interpreter for `runtime`, or the nearest there is; None if there is none at all."""
-        if match := PYTHON.fullmatch(runtime):
-            return await self._python(int(match[1]))
-        if match := NODE.fullmatch(runtime):
-            return await self._node(int(match[1]))
-        return None
+        async with self._asking:  # a crowd after a start finds out once, not each for itself
+            if match := PYTHON.fullmatch(runtime):
+                return await self._python(int(match[1]))
+            if match := NODE.fullmatch(runtime):
+                return await self._node(int(match[1]))
+            return None
 
     def warning(self, runtime: str, serving: Interpreter) -> str:
         """What people should know about the choice, or ""."""
