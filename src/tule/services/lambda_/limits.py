@@ -68,3 +68,7 @@ QUEUE_POLLERS_MAX = 1_000
 
 QUEUE_BATCH_BYTES = 6_291_456
 """The payload limit of one invocation, which closes a batch early."""
+
+PENDING_WAIT_S = 20.0
+"""How long an invocation waits for a function that is being created before it is told 409 (ours: AWS says so at once,
+and its functions are created in less)."""

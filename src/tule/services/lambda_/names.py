@@ -15,6 +15,9 @@ FUNCTION_NAME = re.compile(
 MAPPING_RESOURCE = "event-source-mapping:"
 
 
+PENDING = "The operation cannot be performed at this time. The function is currently in the following state: Pending"
+
+
 class FunctionName(NamedTuple):
     """What a caller's FunctionName and Qualifier mean."""
 

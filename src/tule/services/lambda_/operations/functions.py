@@ -11,6 +11,7 @@ from tule.services.lambda_ import limits, state, views
 from tule.services.lambda_.execution import execution
 from tule.services.lambda_.models import Function, Logging, Status
 from tule.services.lambda_.names import (
+    PENDING,
     FunctionName,
     InvalidParameterValueError,
     PreconditionFailedError,
@@ -129,9 +130,7 @@ async def list_versions_by_function(ctx: Context, request: Request) -> dict[str,
 
 def _updatable(function: Function, request: Request) -> None:
     if function.status.state == "Pending":
-        raise ResourceConflictError(
-            "The operation cannot be performed at this time. The function is currently in the following state: Pending"
-        )
+        raise ResourceConflictError(PENDING)
     if function.status.update == "InProgress":
         raise ResourceConflictError(
             f"The operation cannot be performed at this time. An update is in progress for resource: {function.arn}"
