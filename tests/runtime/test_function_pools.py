@@ -11,10 +11,13 @@ from tule.runtime.contract import NoCapacityError, RoleSession, RuntimeUnavailab
 SLOW = "import os, time\ndef handler(e, c):\n  time.sleep(e or 0)\n  return os.getpid()"
 
 
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the kernel sends no event for what is waited for
-            await asyncio.sleep(0.005)
+async def until(what, condition):
+    try:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - the kernel sends no event for what is waited for
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"Waited 10 s in vain for {what}.") from None
 
 
 def test_the_instance_that_was_used_last_is_used_next(bench):
@@ -32,7 +35,9 @@ def test_a_versions_own_limit_throttles(bench):
 
     async def run():
         first = asyncio.ensure_future(bench.invoke_soon(version, b"0.3"))
-        await until(lambda: any(one.function_arn.endswith("limited") for one in bench.functions.instances()))
+        await until(
+            "the first", lambda: any(one.function_arn.endswith("limited") for one in bench.functions.instances())
+        )
         with pytest.raises(NoCapacityError):
             await bench.invoke_soon(version, b"0")
         return (await first).error
@@ -48,7 +53,8 @@ def test_the_cap_on_all_takes_from_the_idle_first(make_bench):
 
     async def run():
         first = asyncio.ensure_future(bench.invoke_soon(two, b"0.3"))
-        await until(lambda: any(i.state == "busy" and i.invocations == 2 for i in bench.functions.instances()))
+        busy = lambda: any(i.state == "busy" and i.invocations == 2 for i in bench.functions.instances())  # noqa: E731 - short
+        await until("the second to run", busy)
         with pytest.raises(NoCapacityError):
             await bench.invoke_soon(one, b"0")
         await first
@@ -60,7 +66,7 @@ def test_idle_instances_end(make_bench):
     bench = make_bench(idle_s=0.05, parked=0)
     bench.invoke(bench.version({"app.py": SLOW}), b"0")
     assert [one.state for one in bench.functions.instances()] == ["idle"]
-    bench.wait(until(lambda: not bench.functions.instances()))
+    bench.wait(until("idle ones to end", lambda: not bench.functions.instances()))
 
 
 def test_a_new_revision_gets_new_instances(bench):
@@ -97,7 +103,7 @@ def test_memory_of_instances_is_known(bench):
     def known():
         return any(one.pss_kb > 500 for one in bench.functions.instances() if one.function_arn.endswith("weighed"))
 
-    bench.wait(until(known))
+    bench.wait(until("a figure", known))
 
 
 def test_a_runtime_that_cannot_be_had_is_said(bench):
@@ -112,12 +118,13 @@ def test_a_caller_who_hangs_up_ends_the_run(bench):
     async def run():
         task = asyncio.ensure_future(bench.invoke_soon(version, b"30"))
         await until(
-            lambda: any(one.invocations for one in bench.functions.instances() if "abandoned" in one.function_arn)
+            "the run",
+            lambda: any(one.invocations for one in bench.functions.instances() if "abandoned" in one.function_arn),
         )
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(lambda: not any("abandoned" in one.function_arn for one in bench.functions.instances()))
+        await until("its end", lambda: not any("abandoned" in one.function_arn for one in bench.functions.instances()))
 
     bench.wait(run())
     assert json.loads(bench.invoke(version, b"0").payload) > 0

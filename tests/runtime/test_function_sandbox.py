@@ -125,9 +125,13 @@ async def gone(pids: set[int]) -> None:
         except FileNotFoundError:
             return False
 
-    async with asyncio.timeout(10):
-        while any(alive(pid) for pid in pids):  # noqa: ASYNC110 - other people's children send no event
-            await asyncio.sleep(0.01)
+    try:
+        async with asyncio.timeout(10):
+            while any(alive(pid) for pid in pids):  # noqa: ASYNC110 - other people's children send no event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        left = sorted(filter(alive, pids))
+        raise AssertionError(f"Waited 10 s in vain for processes to end; {left} still live.") from None
 
 
 SPAWNS = """
@@ -153,8 +157,9 @@ def test_a_killed_runner_leaves_nothing_and_the_next_request_gets_another(make_b
     async def kill_while_running():
         slow = bench.version_soon
         running = asyncio.ensure_future(bench.invoke_soon(slow))
-        while not is_busy(bench):  # noqa: ASYNC110 - a look from outside at what the runtime shows
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(30):  # for the function to be running
+            while not is_busy(bench):  # noqa: ASYNC110 - a look from outside at what the runtime shows
+                await asyncio.sleep(0.005)
         os.kill(runner, signal.SIGKILL)
         return await running
 

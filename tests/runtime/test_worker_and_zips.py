@@ -3,15 +3,18 @@
 import asyncio
 import hashlib
 import io
+import os
 import stat
+import subprocess
+import sys
 import zipfile
 
 import pytest
 
 from tule.kernel.clocks import SystemClock
 from tule.kernel.ports import BlobRef
-from tule.runtime.contract import PackageError
-from tule.runtime.worker import Worker, WorkerError
+from tule.runtime.contract import PackageError, UnpackingError
+from tule.runtime.worker import Worker, WorkerBrokenError, WorkerError
 
 BAD = "Could not unzip uploaded file. Please check your file, then try to upload again."
 MATCH = "tule.services.cloudformation.sam:match_patterns"
@@ -100,13 +103,45 @@ def test_a_worker_answers():
 
 
 def test_work_that_never_ends_is_ended():
-    with pytest.raises(WorkerError, match=r"longer than 0\.5 s"):
+    with pytest.raises(WorkerBrokenError, match=r"longer than 0\.5 s"):
         call(MATCH, [["(a+)+b", "a" * 60]], time_limit_s=0.5)
 
 
 def test_work_that_needs_too_much_memory_is_refused():
     with pytest.raises(WorkerError, match=r"memory|limit"):
         call(MATCH, [["a", "b" * 200_000_000]], memory_limit_bytes=300_000_000)
+
+
+def test_a_worker_that_cannot_be_started_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(WorkerBrokenError, match=r"could not be started: .*No such file"):
+        call(MATCH, [])
+
+
+def test_a_package_is_not_refused_when_the_worker_fails(make_bench):
+    bench = make_bench()
+    (bench.home / "packages").rename(bench.home / "away")
+    data = zipped(("app.py", "x = 1"))
+    with pytest.raises(UnpackingError, match="FileNotFoundError"):
+        unpack(bench, data)
+    (bench.home / "away").rename(bench.home / "packages")
+    assert (unpack(bench, data) / "app.py").exists()
+
+
+def test_a_full_disk_is_not_the_packages_fault(make_bench):
+    bench = make_bench()
+    if os.geteuid() != 0:
+        pytest.skip("Only root can mount a small file system.")
+    packages = bench.home / "packages"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", packages], check=False)
+    if mounted.returncode:
+        pytest.skip("This machine lets nobody mount a file system.")
+    try:
+        with pytest.raises(UnpackingError, match="No space left"):
+            unpack(bench, zipped(("big", os.urandom(300_000))))
+        assert not list(packages.iterdir())
+    finally:
+        subprocess.run(["umount", packages], check=True)
 
 
 def test_nothing_but_the_listed_work_is_run():

@@ -24,9 +24,9 @@ class Functions:
     def __init__(self, client):
         self.client = client
 
-    def deploy(self, source, name="worker", *, runtime="python3.13", **changes):
+    def create(self, source, name="worker", *, runtime="python3.13", **changes):
         file = "app.py" if runtime.startswith("python") else "app.mjs"
-        self.client.create_function(
+        return self.client.create_function(
             FunctionName=name,
             Runtime=runtime,
             Role=ROLE,
@@ -34,6 +34,9 @@ class Functions:
             Code={"ZipFile": package({file: source})},
             **changes,
         )
+
+    def deploy(self, source, name="worker", **settings):
+        self.create(source, name, **settings)
         self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
         return self.client.get_function_configuration(FunctionName=name)["FunctionArn"]
 

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 from botocore.exceptions import ClientError
+from patience import eventually
 
 ROLE = "arn:aws:iam::111122223333:role/worker"
 
@@ -41,18 +42,23 @@ def refusal(call):
 
 def until(client, uuid, state):
     """Wait for a state that Tule reaches by itself, without minding how fast."""
-    while True:
+
+    def look():
         found = client.get_event_source_mapping(UUID=uuid)
-        if found["State"] == state:
-            return found
+        return found if found["State"] == state else None
+
+    return eventually(f"the mapping {uuid} to be {state}", look)
 
 
 def gone(client, uuid):
-    while True:
+    def look():
         try:
             client.get_event_source_mapping(UUID=uuid)
         except ClientError as error:
             return error.response["Error"]["Code"]
+        return None
+
+    return eventually(f"the mapping {uuid} to be gone", look)
 
 
 def test_a_mapping_is_created_enabled_disabled_and_deleted(client, queue_arn, fresh_account):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from patience import eventually, first_message
 
 from tule.testing.server import Tule
 
@@ -35,12 +36,7 @@ def take(cloud, queue="seen"):
     """The next message, however long it takes to come."""
     sqs = cloud.client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    while True:
-        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20, MessageAttributeNames=["All"]).get(
-            "Messages", []
-        ):
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            return message
+    return first_message(sqs, url, MessageAttributeNames=["All"])
 
 
 def is_empty(cloud, queue="seen"):
@@ -56,6 +52,10 @@ def hop(cloud, name="lambda:worker/async"):
     return None
 
 
+def until_settled(cloud):
+    eventually("no event to be pending", lambda: None if hop(cloud)["pending"] else True)
+
+
 def test_an_event_runs_once_and_is_accounted_for(cloud, workers):
     cloud.client("sqs").create_queue(QueueName="seen")
     workers.deploy(RECORD, Timeout=30)
@@ -64,8 +64,7 @@ def test_an_event_runs_once_and_is_accounted_for(cloud, workers):
 
     assert (response["StatusCode"], response["Payload"].read()) == (202, b"")
     assert json.loads(take(cloud)["Body"]) == {"n": 1}
-    while hop(cloud)["pending"]:
-        pass
+    until_settled(cloud)
     assert hop(cloud)["fates"] == {"delivered": 1}
 
 
@@ -91,8 +90,7 @@ def test_a_failing_event_is_tried_three_times_and_then_dead_lettered(cloud, work
     attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
     assert attributes["ErrorCode"] == "200"
     assert "as asked" in attributes["ErrorMessage"]
-    while hop(cloud)["pending"]:
-        pass
+    until_settled(cloud)
     assert hop(cloud)["fates"] == {"dead-lettered": 1}
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import urllib.error
 import urllib.request
 import zipfile
@@ -11,6 +12,8 @@ import zipfile
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tule.testing.server import Tule
 
 ROLE = "arn:aws:iam::111122223333:role/worker"
 
@@ -196,7 +199,16 @@ def test_a_deleted_function_is_gone(client):
             "InvalidParameterValueException",
             "The runtime parameter of go1.x is no longer supported for creating or updating AWS Lambda functions.",
         ),
-        ({"Runtime": "cobol"}, "ValidationException", "Value 'cobol' at 'runtime' failed to satisfy constraint"),
+        (
+            {"Runtime": "cobol"},
+            "InvalidParameterValueException",
+            "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, ",
+        ),
+        (
+            {"LoggingConfig": {"LogFormat": "Text", "ApplicationLogLevel": "INFO"}},
+            "InvalidParameterValueException",
+            "To specify a log level, you must use the JSON log format.",
+        ),
         (
             {"Code": {"ZipFile": b"no zip"}},
             "InvalidParameterValueException",
@@ -350,3 +362,17 @@ def test_deploy_tools_may_ask_what_they_always_ask(client):
     assert client.get_function_recursion_config(FunctionName="worker")["RecursiveLoop"] == "Allow"
     versions = client.list_versions_by_function(FunctionName="worker")["Versions"]
     assert [version["FunctionArn"] for version in versions] == [f"{arn}:$LATEST"]
+
+
+def test_a_package_is_not_blamed_for_what_is_wrong_with_the_host():
+    with Tule() as broken:
+        client = broken.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+        (packages,) = broken.directory.glob("**/packages")
+        shutil.rmtree(packages)
+
+        told = refusal(lambda: create(client))
+
+        assert told[:2] == ("ServiceException", 500)
+        assert "FileNotFoundError" in told[2]
+        packages.mkdir()
+        assert create(client)["State"] == "Pending"

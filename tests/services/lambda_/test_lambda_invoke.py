@@ -5,6 +5,7 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
+from patience import eventually
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -110,17 +111,25 @@ def test_the_tail_has_the_output_between_start_and_report(functions):
     assert any(line.startswith(f"REPORT RequestId: {request_id}") for line in lines)
 
 
+def logged(logs, until):
+    """All messages of the function's log, once one of them has `until` in it."""
+
+    def look():
+        if not logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/worker")["logGroups"]:
+            return None
+        found = logs.filter_log_events(logGroupName="/aws/lambda/worker")["events"]
+        messages = [event["message"] for event in found]
+        return messages if any(until in message for message in messages) else None
+
+    return eventually(f"{until} in the log", look)
+
+
 def test_output_becomes_a_log_stream(tule, functions, fresh_account):
     functions.deploy("def handler(event, context):\n    print('hello logs')\n")
     functions.client.invoke(FunctionName="worker")
     logs = tule.client("logs", account=fresh_account)
 
-    messages = []
-    while not any("REPORT" in message for message in messages):
-        groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/worker")["logGroups"]
-        if groups:
-            found = logs.filter_log_events(logGroupName="/aws/lambda/worker")["events"]
-            messages = [event["message"] for event in found]
+    messages = logged(logs, "REPORT")
 
     assert any("hello logs" in message for message in messages)
     stream = logs.describe_log_streams(logGroupName="/aws/lambda/worker")["logStreams"][0]["logStreamName"]
@@ -261,3 +270,46 @@ def test_a_package_with_paths_that_climb_is_refused(functions, runtime):
 
     assert told[:2] == ("InvalidParameterValueException", 400)
     assert functions.client.list_functions()["Functions"] == []
+
+
+def test_a_json_log_has_events_and_records(tule, functions, fresh_account):
+    functions.deploy(
+        """
+        import logging
+
+        def handler(event, context):
+            logging.getLogger().info("in stock")
+            print("plain")
+        """,
+        LoggingConfig={"LogFormat": "JSON"},
+    )
+    configuration = functions.client.get_function_configuration(FunctionName="worker")
+    assert configuration["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "INFO",
+        "SystemLogLevel": "INFO",
+        "LogGroup": "/aws/lambda/worker",
+    }
+
+    response = functions.client.invoke(FunctionName="worker")
+
+    messages = logged(tule.client("logs", account=fresh_account), "platform.report")
+    assert "plain" in messages
+    told = [json.loads(message) for message in messages if message.startswith("{")]
+    (record,) = [each for each in told if each.get("logger") == "root" and each["level"] == "INFO"]
+    assert (record["message"], record["requestId"]) == ("in stock", response["ResponseMetadata"]["RequestId"])
+    (start,) = [each for each in told if each.get("type") == "platform.start"]
+    assert start["record"]["requestId"] == response["ResponseMetadata"]["RequestId"]
+
+    functions.client.update_function_configuration(FunctionName="worker", LoggingConfig={"LogFormat": "Text"})
+    again = functions.client.invoke(FunctionName="worker", LogType="Tail")
+    assert base64.b64decode(again["LogResult"]).decode().startswith("START RequestId: ")
+
+
+def test_an_invocation_waits_for_a_function_that_is_pending(functions):
+    made = functions.create(ECHO)
+    assert made["State"] == "Pending"
+
+    assert answer(functions.client.invoke(FunctionName="worker", Payload=b"[7]")) == [7]
+
+    assert functions.client.get_function_configuration(FunctionName="worker")["State"] == "Active"

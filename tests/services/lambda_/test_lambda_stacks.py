@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from patience import eventually
 
 INLINE = """def handler(event, context):
     return {"statusCode": 200, "body": "v1"}
@@ -78,11 +79,13 @@ def stacks(tule, fresh_account):
 
 
 def settle(stacks, done):
-    while True:
+    def look():
         stack = stacks.describe_stacks(StackName="shop")["Stacks"][0]
-        if not stack["StackStatus"].endswith("IN_PROGRESS"):
-            assert stack["StackStatus"] == done, stacks.describe_stack_events(StackName="shop")["StackEvents"]
-            return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
+
+    stack = eventually(f"the stack to be {done}", look)
+    assert stack["StackStatus"] == done, stacks.describe_stack_events(StackName="shop")["StackEvents"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def test_a_stack_makes_changes_and_removes_a_function_with_all_around_it(tule, stacks, fresh_account):
@@ -112,8 +115,12 @@ def test_a_stack_makes_changes_and_removes_a_function_with_all_around_it(tule, s
     assert updated["CodeSha256"] != configuration["CodeSha256"]
 
     stacks.delete_stack(StackName="shop")
-    while any(s["StackStatus"] != "DELETE_COMPLETE" for s in stacks.list_stacks()["StackSummaries"]):
-        pass
+
+    def deleted():
+        found = stacks.list_stacks()["StackSummaries"]
+        return True if all(stack["StackStatus"] == "DELETE_COMPLETE" for stack in found) else None
+
+    eventually("the stack to be deleted", deleted)
     assert functions.list_functions()["Functions"] == []
     assert functions.list_event_source_mappings()["EventSourceMappings"] == []
     assert apis.get_apis()["Items"] == []

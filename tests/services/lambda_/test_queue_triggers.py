@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from patience import eventually, first_message
 
 WORKER = """
     import boto3, json
@@ -40,18 +41,20 @@ def connect(functions, sqs, queue, **settings):
     made = functions.client.create_event_source_mapping(
         EventSourceArn=arn(sqs, queue), FunctionName="worker", **settings
     )
-    while functions.client.get_event_source_mapping(UUID=made["UUID"])["State"] != "Enabled":
-        pass
-    return made["UUID"]
+    return until_state(functions, made["UUID"], "Enabled")
+
+
+def until_state(functions, uuid, state):
+    def look():
+        return uuid if functions.client.get_event_source_mapping(UUID=uuid)["State"] == state else None
+
+    return eventually(f"the mapping to be {state}", look)
 
 
 def seen(sqs):
     """The next event the function told of."""
     url = sqs.get_queue_url(QueueName="seen")["QueueUrl"]
-    while True:
-        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages", []):
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            return json.loads(message["Body"])
+    return json.loads(first_message(sqs, url)["Body"])
 
 
 def counts(sqs, queue):
@@ -61,8 +64,7 @@ def counts(sqs, queue):
 
 
 def until_counts(sqs, queue, expected):
-    while counts(sqs, queue) != expected:
-        pass
+    eventually(f"{expected} messages", lambda: True if counts(sqs, queue) == expected else None)
 
 
 def test_a_message_reaches_its_function_and_is_deleted(functions, sqs, queue, fresh_account):
@@ -140,8 +142,7 @@ def test_a_disabled_mapping_takes_nothing(functions, sqs, queue):
     functions.deploy(WORKER, Timeout=30)
     uuid = connect(functions, sqs, queue)
     functions.client.update_event_source_mapping(UUID=uuid, Enabled=False)
-    while functions.client.get_event_source_mapping(UUID=uuid)["State"] != "Disabled":
-        pass
+    until_state(functions, uuid, "Disabled")
 
     sqs.send_message(QueueUrl=queue, MessageBody="later")
 
