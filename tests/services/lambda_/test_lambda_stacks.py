@@ -124,3 +124,28 @@ def test_a_stack_makes_changes_and_removes_a_function_with_all_around_it(tule, s
     assert functions.list_functions()["Functions"] == []
     assert functions.list_event_source_mappings()["EventSourceMappings"] == []
     assert apis.get_apis()["Items"] == []
+
+
+def test_sams_stock_globals_ask_for_a_json_log(tule, stacks, fresh_account):
+    functions = tule.client("lambda", account=fresh_account)
+    template = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Globals": {"Function": {"Timeout": 3, "LoggingConfig": {"LogFormat": "JSON"}}},
+        "Resources": {
+            "Hello": {
+                "Type": "AWS::Serverless::Function",
+                "Properties": {"InlineCode": INLINE, "Handler": "index.handler", "Runtime": "python3.13"},
+            }
+        },
+    }
+    body = {"StackName": "shop", "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]}
+    stacks.create_stack(TemplateBody=json.dumps(template), **body)
+    settle(stacks, "CREATE_COMPLETE")
+    (made,) = functions.list_functions()["Functions"]
+    assert (made["LoggingConfig"]["LogFormat"], made["LoggingConfig"]["SystemLogLevel"]) == ("JSON", "INFO")
+
+    del template["Globals"]["Function"]["LoggingConfig"]
+    stacks.update_stack(TemplateBody=json.dumps(template), **body)
+    settle(stacks, "UPDATE_COMPLETE")
+    (made,) = functions.list_functions()["Functions"]
+    assert made["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{made['FunctionName']}"}
