@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave Tule running when the show is over")
     parser.add_argument("--store", help="where Tule keeps its data, e.g. postgresql://…")
-    parser.add_argument("--port", default="4566", help="port of Tule; 0 takes a free one")
+    parser.add_argument("--port", help="port of Tule, 4566 unless that is taken; 0 takes a free one")
     options = parser.parse_args()
     home = tempfile.mkdtemp(prefix="tule-demo-")
     try:
         show(home, options)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        sys.exit(130)
     finally:
         if not options.keep:
             tule(home, "down", check=False)
@@ -41,9 +45,10 @@ def main():
 def show(home, options):
     step("Starting Tule (durable, in a directory of its own)")
     store = ["--store", options.store] if options.store else []
-    print(tule(home, "up", "--detach", "--port", options.port, *store))
+    port = options.port or ("4566" if is_free(4566) else "0")
+    print(tule(home, "up", "--detach", "--port", port, *store).partition("\n\n")[0])
 
-    step("Deploying examples/orders from its stock SAM template")
+    step("Deploying examples/orders from its stock SAM template (the first time fetches esbuild and the AWS SDK)")
     deployed = json.loads(tule(home, "deploy", str(HERE), "--json"))
     api = deployed["apis"][0]["path_url"]
     for name, value in deployed["outputs"].items():
@@ -65,20 +70,37 @@ def show(home, options):
     body = json.loads(rejected["Body"])
     assert body["id"] == poison["id"], "the dead letter is the poison order"
     print(f"  in the dead-letter queue: {rejected['Body']}")
+    print(f"  because: {why_dead(home)}")
 
     step("The way of one order, with the price of each hop")
     print(tule(home, "traces", trace_of_an_order(home)))
     step("Every accepted event has a fate")
     print(tule(home, "ledger"))
+    step("Go on")
+    program = TULE if shutil.which("tule") is None else "tule"
+    program = os.path.relpath(program) if program.startswith(os.getcwd()) else program
     if options.keep:
-        step("Go on")
-        print(f"  Tule goes on running in {home}:")
-        print(f"  export TULE_DIR={home}; then tule status, tule logs, tule traces, tule down")
-    else:
-        step("Go on")
-        print("  tule up             start Tule, keeping its data in ~/.tule")
-        print("  tule deploy examples/orders")
-        print("  tule --help         everything else")
+        print(f"  Tule goes on running. After `export TULE_DIR={home}`:")
+        print(f"  {program} logs                      what the functions wrote")
+        print(f"  {program} traces                    what every request did")
+        print(f"  {program} down                      the end")
+        return
+    print("  The demo has stopped its Tule. One that stays, with its data in ~/.tule:")
+    print(f"  {program} up --detach               start it")
+    print(f"  {program} deploy examples/orders    deploy this application, or yours")
+    print(f'  eval "$({program} env)"             point AWS tools and SDKs at it')
+    print(f"  {program} --help                    everything else")
+    print("  docs/tutorials has a queue, a table, a function and a stack, step by step.")
+
+
+def is_free(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def step(text):
@@ -87,7 +109,9 @@ def step(text):
 
 def tule(home, *arguments, check=True):
     """Run a command of Tule and give what it printed."""
-    environment = {**os.environ, "TULE_DIR": home}
+    columns = str(shutil.get_terminal_size((160, 24)).columns)  # a pipe has none
+    environment = {**os.environ, "TULE_DIR": home, "COLUMNS": columns}
+    environment.pop("TULE_PORT", None)
     done = subprocess.run([TULE, *arguments], capture_output=True, text=True, env=environment)
     if check and done.returncode != 0:
         sys.exit(f"tule {' '.join(arguments)} failed:\n{done.stderr or done.stdout}")
@@ -104,7 +128,7 @@ def place(api, item, quantity):
 
 
 def trace_of_an_order(home):
-    """The trace of the last good order: by then both functions were warm."""
+    """The trace of the last good order: by then the first function was warm."""
     traces = json.loads(tule(home, "traces", "--limit", "200", "--json"))["traces"]
     posted = [trace["trace"] for trace in traces if trace["name"].startswith("http-api POST")]
     return posted[1]  # the newest is the poison order's
@@ -138,6 +162,11 @@ def dead(home, queue_url):
         return found[0]
     tule(home, "clock", "advance", "31s")
     return None
+
+
+def why_dead(home):
+    """What the ledger says of the last event that was not delivered."""
+    return json.loads(tule(home, "ledger", "--json"))["abnormal"][0]["reason"]
 
 
 def wait_for(look):
