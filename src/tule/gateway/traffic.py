@@ -57,11 +57,14 @@ class Traffic:
 
     def used_by_read(self, context: RequestContext) -> None:
         """Keep what a read used; it has no batch of its own."""
+        found = relaxed(context.usage)
+        if not found:
+            return
         place = (context.account, context.region)
-        for meter, n in relaxed(context.usage):
-            usage = self.read_usage.get(place)
-            if usage is None:
-                usage = self.read_usage[place] = {}
+        usage = self.read_usage.get(place)
+        if usage is None:
+            usage = self.read_usage[place] = {}
+        for meter, n in found:
             usage[meter] = usage.get(meter, 0) + n
 
     def take_read_usage(self) -> dict[tuple[str, str], dict[str, int]]:

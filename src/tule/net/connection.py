@@ -32,13 +32,14 @@ class Connection(asyncio.Protocol):
         "_active", "_begun", "_body", "_body_size", "_continue_due", "_discarding", "_eof", "_head_done",
         "_head_size", "_header_names", "_headers", "_parser", "_paused", "_queue", "_refusal", "_request", "_server",
         "_serving", "_stream", "_transport", "_unfinished_head_size", "_upgrading", "_url", "_write_waiter",
-        "_writing_paused", "deadline_s", "lost", "peer",
+        "_writing_paused", "date_line", "deadline_s", "lost", "peer",
     )
     # fmt: on
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._header_names = server.header_names
+        self.date_line = server.date_line
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[HttpRequest, bool, bool]] = deque()
         self._active: Exchange | None = None
@@ -147,13 +148,12 @@ class Connection(asyncio.Protocol):
     def _plain(self, data: bytes) -> HttpRequest | None:
         """The one request that `data` is, if it is so plain that the parser need not look at it."""
         server = self._server
-        request = read_plain(data, server.plain_names, server.limits.header_bytes)
+        limits, wants_stream = server.limits, server.wants_stream
+        request = read_plain(data, server.plain_names, limits.header_bytes)
         if request is None:
             return None
-        if request.body and (
-            len(request.body) > server.limits.body_bytes
-            or (server.wants_stream is not None and server.wants_stream(request))
-        ):
+        body = request.body
+        if body and (len(body) > limits.body_bytes or (wants_stream is not None and wants_stream(request))):
             return None
         request.peer = self.peer
         request.scheme = server.scheme
@@ -359,9 +359,10 @@ class Connection(asyncio.Protocol):
 
     def must_close(self, exchange: Exchange) -> bool:
         """Whether the answer is this connection's last."""
+        if not exchange.keep_alive or self._server.draining or (self._eof and not self._queue):
+            return True
         stream = exchange.request.stream
-        unread = isinstance(stream, BodyStream) and not stream.ended
-        return unread or not exchange.keep_alive or self._server.draining or (self._eof and not self._queue)
+        return stream is not None and isinstance(stream, BodyStream) and not stream.ended
 
     def write(self, data: bytes) -> None:
         if not self.lost:
@@ -409,9 +410,6 @@ class Connection(asyncio.Protocol):
     def discard(self, stream: AsyncIterator[bytes]) -> None:
         """Close a stream that nobody will read."""
         self._server.tasks.spawn("http discard", close_stream(stream))
-
-    def date_line(self) -> str:
-        return self._server.date_line()
 
     # -- flow and end
 

@@ -53,13 +53,10 @@ class SpanRecorder:
 
     def record(self, span: Span) -> None:
         """Keep `span` unless there is no room."""
-        self._append(span)
+        self.record_call(span)
 
-    def record_call(self, call: Call) -> None:
+    def record_call(self, span: Span | Call) -> None:
         """Keep the span of an API call."""
-        self._append(call)
-
-    def _append(self, span: Span | Call) -> None:
         pending = self._pending
         waiting = len(pending)
         if waiting + self._writing >= MAX_PENDING or self._closed:

@@ -97,7 +97,7 @@ class Engine(Appending):
         if self.pressure.throttling and (refusal := self.pressure.refusal()) is not None:
             done(None, refusal)
             return
-        self.run(shard, handler, request, context, done)
+        self._transact(self._shards.get(shard) or self._add_shard(shard), handler, request, context, done, None)
 
     def run(self, key: ShardKey, handler: Work, request: Any, context: RequestContext, done: Done) -> None:
         """`submit` for the store's own work, which is never throttled."""

@@ -34,7 +34,17 @@ class Transaction(AppendedView):
     __slots__ = ("commits", "counts", "dues", "effects", "ranges", "raw", "sends", "size", "writes")
 
     def __init__(self, engine: "Engine", state: "Shard", context: RequestContext) -> None:
-        super().__init__(engine, state, context)
+        # As in `CommittedView`, without the call: one of these is made for every request that writes.
+        self._engine = engine
+        self._state = state
+        self._prefix = state.prefix
+        reader = state.reader
+        self._base = reader.get
+        self._base_range = reader.range
+        self.shard = state.key
+        self.context = context
+        self.now = engine.clock.now()
+        self.hints = None
         self.writes: dict[bytes, bytes | None] = {}
         self.size = 0
         self.ranges: list[tuple[bytes, bytes]] | None = None

@@ -48,7 +48,8 @@ class CompiledOperation:
         parse = self._parsers.get(route.protocol)
         if parse is None:
             parse = self._parsers[route.protocol] = _PARSERS[route.protocol](self.model)
-        if "gzip" in request.headers.get("content-encoding", "") and "requestcompression" in self.model.document:
+        coding = request.headers.get("content-encoding")
+        if coding is not None and "gzip" in coding and "requestcompression" in self.model.document:
             request.body = decompressed(request.body)
         parameters = parse(request, route)
         if self._accepts is not None and not self._accepts(parameters):
