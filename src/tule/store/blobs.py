@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
+import structlog
+
+from tule.kernel.errors import ServiceUnavailableError
 from tule.kernel.ports import BlobRef
 from tule.kernel.randomness import RandomSource
 
@@ -24,6 +27,11 @@ SMALL_BYTES = 64 * 1024
 """Reads up to this size are done on the loop: handing them to a thread costs more (ours)."""
 
 _FOLDERS = 256
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = structlog.get_logger("tule.store")
 
 
 class BlobMissingError(Exception):
@@ -43,9 +51,9 @@ class FileBlobs:
         self._preparing = threading.Lock()
 
     async def put(self, data: bytes | AsyncIterator[bytes]) -> BlobRef:
-        """Keep the content; durable when this returns. `OSError` as the file system raises it, nothing kept then."""
+        """Keep the content; durable when this returns. `ServiceUnavailableError` if the disk refuses it: nothing is kept."""
         if isinstance(data, bytes | bytearray | memoryview):
-            return await asyncio.to_thread(self._put_whole, bytes(data), self._random.token_hex(16))
+            return await _on_disk(self._put_whole, bytes(data), self._random.token_hex(16))
         return await self._put_stream(data)
 
     async def get(self, ref: BlobRef) -> bytes:
@@ -102,8 +110,7 @@ class FileBlobs:
 
     async def _put_stream(self, data: AsyncIterator[bytes]) -> BlobRef:
         running, size = sha256(), 0
-        draft = await asyncio.to_thread(self._draft, self._random.token_hex(16))
-        file = draft.open("wb")
+        draft, file = await _on_disk(self._begin, self._random.token_hex(16))
 
         def write(block: bytes) -> None:
             running.update(block)
@@ -125,12 +132,13 @@ class FileBlobs:
                 waiting += len(piece)
                 size += len(piece)
                 if waiting >= WRITE_BYTES:
-                    await asyncio.to_thread(write, b"".join(gathered))
+                    await _on_disk(write, b"".join(gathered))
                     gathered, waiting = [], 0
-            await asyncio.to_thread(write, b"".join(gathered))
-            digest = await asyncio.to_thread(finish)
+            await _on_disk(write, b"".join(gathered))
+            digest = await _on_disk(finish)
         except BaseException:
-            file.close()
+            with suppress(OSError):  # what is still in its buffer goes nowhere
+                file.close()
             draft.unlink(missing_ok=True)
             raise
         return BlobRef(digest, size)
@@ -164,6 +172,10 @@ class FileBlobs:
                 self._prepare(drafts)
         return drafts / name
 
+    def _begin(self, name: str) -> tuple[Path, BinaryIO]:
+        draft = self._draft(name)
+        return draft, draft.open("wb")
+
     def _prepare(self, drafts: Path) -> None:
         """Make the folders, durably, and forget drafts that an earlier process left."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -195,6 +207,15 @@ class FileBlobs:
                 file.unlink(missing_ok=True)
                 erased += 1
         return erased
+
+
+async def _on_disk(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Work on the file system, on a thread; what it refuses (disk full, read-only) is a clean refusal."""
+    try:
+        return await asyncio.to_thread(work, *arguments, **named)
+    except OSError as error:
+        _log.error("content not kept", error=str(error))
+        raise ServiceUnavailableError(f"The store could not keep this content: {error.strerror or error}") from error
 
 
 def _sync(file: BinaryIO) -> None:
