@@ -1,7 +1,7 @@
 """The whole of Tule is killed, again and again, while orders come in: none that was acknowledged is lost."""
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -14,54 +14,59 @@ from tule.testing.server import Tule, free_port
 
 pytestmark = pytest.mark.faults
 KILLS = 50 if os.environ.get("TULE_SOAK") else 5
+RUNNER_KILLS = 50 if os.environ.get("TULE_SOAK") else 3
 MAX_ANSWERS = 150
 """Tule is killed after a number of acknowledged orders below this, at whatever it is doing then."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def orphans():
     """Whoever outlives a killed Tule."""
     with orphanage() as found:
         yield found
 
 
-def test_no_acknowledged_order_is_lost_when_tule_is_killed(tmp_path, orphans):
-    random = SystemRandom()
-    with Tule(tmp_path / "home", port=free_port()) as tule:
-        run_tule(tule, "deploy", str(EXAMPLE))
-        stack = OrdersStack(tule)
-        customers = Customers(stack)
-        try:
-            for kill in range(KILLS):
-                customers.go_to(tule.port)
-                customers.await_answers(1 + random.below(MAX_ANSWERS))
-                tule.kill()
-                customers.go_to(0)
-                assert orphans.left() == []
-                tule.start()
-                assert unbalanced(tule) == [], f"after kill {kill}"
-            customers.go_to(tule.port)
-            customers.await_answers(MAX_ANSWERS)
-        finally:
-            told = customers.close()
-        check(tule, stack, told)
+@pytest.fixture(scope="module")
+def tule(orphans, tmp_path_factory):
+    """A Tule with the example on it, at a port that it keeps."""
+    with Tule(tmp_path_factory.mktemp("killed") / "home", port=free_port()) as running:
+        run_tule(running, "deploy", str(EXAMPLE))
+        yield running
 
 
-def test_no_acknowledged_order_is_lost_when_the_runner_is_killed(tmp_path):
+@contextmanager
+def customers_at(tule):
+    """Customers who place orders within; afterwards what they were told is held against what is there."""
+    stack = OrdersStack(tule)
+    customers = Customers(stack)
+    try:
+        customers.go_to(tule.port)
+        yield customers
+        customers.await_answers(MAX_ANSWERS)
+    finally:
+        told = customers.close()
+    check(tule, stack, told)
+
+
+def test_no_acknowledged_order_is_lost_when_tule_is_killed(tule, orphans):
     random = SystemRandom()
-    with Tule(tmp_path / "home") as tule:
-        run_tule(tule, "deploy", str(EXAMPLE))
-        stack = OrdersStack(tule)
-        customers = Customers(stack)
-        try:
+    with customers_at(tule) as customers:
+        for kill in range(KILLS):
+            customers.await_answers(1 + random.below(MAX_ANSWERS))
+            tule.kill()
+            customers.go_to(0)
+            assert orphans.left() == []
+            tule.start()
+            assert unbalanced(tule) == [], f"after kill {kill}"
             customers.go_to(tule.port)
-            for _ in range(KILLS):
-                customers.await_answers(1 + random.below(MAX_ANSWERS))
-                runner_of(tule).kill()
-            customers.await_answers(MAX_ANSWERS)
-        finally:
-            told = customers.close()
-        check(tule, stack, told)
+
+
+def test_no_acknowledged_order_is_lost_when_the_runner_is_killed(tule):
+    random = SystemRandom()
+    with customers_at(tule) as customers:
+        for _ in range(RUNNER_KILLS):
+            customers.await_answers(1 + random.below(MAX_ANSWERS))
+            runner_of(tule).kill()
 
 
 def runner_of(tule):
