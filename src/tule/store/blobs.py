@@ -51,7 +51,7 @@ class FileBlobs:
         self._preparing = threading.Lock()
 
     async def put(self, data: bytes | AsyncIterator[bytes]) -> BlobRef:
-        """Keep the content; durable when this returns. `ServiceUnavailableError` if the disk refuses; nothing is left."""
+        """Keep the content; durable when this returns. Nothing is left of one that raises `ServiceUnavailableError`."""
         if isinstance(data, bytes | bytearray | memoryview):
             return await _on_disk(self._put_whole, bytes(data), self._random.token_hex(16))
         return await self._put_stream(data)
