@@ -96,8 +96,8 @@ class InvokeOutcome:
     """What X-Amz-Function-Error says. (AWS answers "Unhandled" for every failure of today's runtimes.)"""
     error_type: str
     """errorType of a failure, else ""."""
-    log_tail: bytes
-    """The last 4 KB of the log, START and REPORT lines included."""
+    tail: Callable[[], bytes]
+    """The last 4 KB of the log, START and REPORT lines included. Made when asked for: few ask."""
     duration_ms: float
     billed_ms: int
     init_ms: float | None
@@ -106,6 +106,10 @@ class InvokeOutcome:
     cold: bool
     phases: Sequence[Phase]
     log_stream: str = ""
+
+    @property
+    def log_tail(self) -> bytes:
+        return self.tail()
 
 
 @dataclass(frozen=True, slots=True)

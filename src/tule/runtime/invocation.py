@@ -42,6 +42,7 @@ class Invocation:
         self._error_type = ""
         self._failed = False
         self._status = ""
+        self._ended = False
         self._fate = platform_events.SUCCESS
         self._events: platform_events.PlatformEvents | None = None
         if version.log_format == "JSON":
@@ -203,14 +204,13 @@ class Invocation:
     # -- the end
 
     def outcome(self, *, cold: bool) -> InvokeOutcome:
-        """Write the log's last lines and say what became of the request."""
-        self._end_lines()
-        self._write()
+        """Say what became of the request. The log's last lines are written right after, off the caller's way."""
+        self._machine.call_later(0, self._end)
         return InvokeOutcome(
             payload=self._payload,
             error="Unhandled" if self._failed else None,
             error_type=self._error_type,
-            log_tail=outcomes.tail(self._lines),
+            tail=self._tail,
             duration_ms=self._duration_ms,
             billed_ms=outcomes.billed_ms(self._duration_ms, self._init_ms),
             init_ms=self._init_ms,
@@ -219,6 +219,16 @@ class Invocation:
             phases=self._phases,
             log_stream=self._stream,
         )
+
+    def _tail(self) -> bytes:
+        self._end()
+        return outcomes.tail(self._lines)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._end_lines()
+            self._write()
 
     def _end_lines(self) -> None:
         if self._events is not None:

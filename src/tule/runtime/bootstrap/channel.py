@@ -11,6 +11,8 @@ HEAD = struct.Struct("<I")
 CLAIM, INVOKE, READY, DONE = b"CIRD"
 """Tule sends what to become and what to run; the instance says that it is ready, and what came out."""
 
+READ_BYTES = 64 * 1024
+
 NEWLINE = "\0\x1e"
 """Stands for a line's end inside one log event, in what an instance prints."""
 
@@ -22,16 +24,17 @@ class Channel:
         self._sock = sock
 
     def receive(self) -> tuple[int, bytes]:
-        """(kind, body); ends the process when Tule has hung up."""
-        length, kind = HEADER.unpack(self._exactly(HEADER.size))
-        return kind, self._exactly(length)
+        """(kind, body); ends the process when Tule has hung up. Most frames come whole in one read, and none comes
+        before the last one is answered, so nothing is ever left over."""
+        data = self._sock.recv(READ_BYTES)
+        if len(data) < HEADER.size:
+            data = self._rest(data, HEADER.size)
+        length, kind = HEADER.unpack_from(data)
+        if len(data) < HEADER.size + length:
+            data = self._rest(data, HEADER.size + length)
+        return kind, data[HEADER.size :]
 
-    def _exactly(self, count: int) -> bytes:
-        first = self._sock.recv(count) if count else b""
-        if len(first) == count:
-            return first
-        if count and not first:
-            raise SystemExit(0)
+    def _rest(self, first: bytes, count: int) -> bytes:
         pieces = bytearray(first)
         while len(pieces) < count:
             piece = self._sock.recv(min(count - len(pieces), 1 << 20))
@@ -41,9 +44,12 @@ class Channel:
         return bytes(pieces)
 
     def send(self, kind: int, head: dict[str, Any], body: bytes = b"") -> None:
-        text = json.dumps(head).encode()
-        size = HEAD.size + len(text) + len(body)
-        self._sock.sendall(HEADER.pack(size, kind) + HEAD.pack(len(text)) + text + body)
+        self.send_text(kind, json.dumps(head).encode(), body)
+
+    def send_text(self, kind: int, head: bytes, body: bytes = b"") -> None:
+        """The same for a head that is JSON already."""
+        size = HEAD.size + len(head) + len(body)
+        self._sock.sendall(HEADER.pack(size, kind) + HEAD.pack(len(head)) + head + body)
 
 
 def split(body: bytes) -> tuple[dict[str, Any], bytes]:

@@ -57,12 +57,13 @@ def encode_default(value: Any) -> float:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
+_encode = json.JSONEncoder(default=encode_default, ensure_ascii=False).encode
+
+
 def to_json(value: Any) -> bytes:
     """The response as AWS's runtime writes it."""
     try:
-        return json.dumps(value, default=encode_default, ensure_ascii=False, allow_nan=True).encode(
-            "utf-8", "surrogatepass"
-        )
+        return _encode(value).encode("utf-8", "surrogatepass")
     except Exception as error:
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
 

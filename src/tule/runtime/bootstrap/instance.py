@@ -172,7 +172,7 @@ def _one(
 ) -> None:
     handling = zygote.handling
     os.environ["_X_AMZN_TRACE_ID"] = head["trace"]
-    error = ""
+    error = b'""'
     started = time.monotonic()
     try:
         if fault is not None:
@@ -188,12 +188,12 @@ def _one(
     except Exception as problem:
         told, text = handling.describe(problem, head["request_id"])
         log_error(told, text)
-        error = told["errorType"]
+        error = json.dumps(told["errorType"]).encode()
         answer = json.dumps(told).encode()
     ms = _since(started)
     flush()
     memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    channel.send(zygote.channel.DONE, {"error": error, "ms": ms, "memory_kb": memory_kb}, answer)
+    channel.send_text(zygote.channel.DONE, b'{"error":%b,"ms":%.3f,"memory_kb":%d}' % (error, ms, memory_kb), answer)
 
 
 def flush() -> None:

@@ -1,5 +1,6 @@
 """The seam to the function runtime: functions as it knows them, and its outcomes and refusals in Lambda's words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -38,7 +39,8 @@ class Outcome:
     payload: bytes
     error: str
     """"" or what X-Amz-Function-Error says."""
-    log: bytes
+    tail: Callable[[], bytes]
+    """The last 4 KB of the log."""
     billed_ms: int
 
 
@@ -145,8 +147,9 @@ class Engine:
             raise TooManyRequestsError(ACCOUNT) from None
         except RuntimeUnavailableError as error:
             raise RuntimeMissingError(str(error)) from error
-        self._record(resolved, invocation, outcome, own)
-        return Outcome(outcome.payload, outcome.error or "", outcome.log_tail, outcome.billed_ms)
+        # Off the caller's way: the answer goes out first.
+        self._env.machine.call_later(0, lambda: self._record(resolved, invocation, outcome, own))
+        return Outcome(outcome.payload, outcome.error or "", outcome.tail, outcome.billed_ms)
 
     def _record(
         self, resolved: "Resolved", invocation: "Invocation", outcome: InvokeOutcome, own: TraceContext

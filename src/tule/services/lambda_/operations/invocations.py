@@ -59,7 +59,7 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     if outcome.error:
         result["FunctionError"] = outcome.error
     if request.get("LogType") == "Tail":
-        result["LogResult"] = b64encode(outcome.log[-limits.LOG_TAIL_BYTES :]).decode()
+        result["LogResult"] = b64encode(outcome.tail()).decode()
     return result
 
 
