@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import signal
 import threading
 import zipfile
@@ -21,6 +22,7 @@ from tule.testing.server import Tule, TuleFailedError, free_port
 
 pytestmark = pytest.mark.faults
 numbers = itertools.count()
+ROUNDS = 10 if os.environ.get("TULE_SOAK") else 1
 SENDERS = 4
 ENDED = 70
 """The exit code of a Tule that does not know any more what its store has."""
@@ -158,7 +160,7 @@ def test_the_example_lives_through_crashes_of_tule_and_of_the_server(house, post
     customers = Customers(stack)
     try:
         customers.go_to(house.port)
-        for how in (signal.SIGINT, signal.SIGQUIT):
+        for how in (signal.SIGINT, signal.SIGQUIT) * ROUNDS:
             customers.await_answers(ANSWERS)
             postgres.stop(how)
             postgres.start()

@@ -147,7 +147,7 @@ class PostgresBackend:
                         values = await _values(connection, keys) if keys else []
                         found = values, await _ranges(connection, ranges)
         except (asyncpg.PostgresError, *_LOST) as error:
-            raise ServiceUnavailableError(f"The store could not be read: {error}") from error
+            raise ServiceUnavailableError(f"The store could not be read: {_text(error)}") from error
         if doubts != self._doubts:
             raise ServiceUnavailableError("The store could not be read: the connection to PostgreSQL was lost.")
         return found
@@ -158,7 +158,7 @@ class PostgresBackend:
         try:
             connection = await self._ready()
         except _LOST as error:
-            raise CommitRefusedError(f"PostgreSQL can't be reached: {error}") from error
+            raise CommitRefusedError(f"PostgreSQL can't be reached: {_text(error)}") from error
         try:
             await self._write(connection, slots, batches)
         except asyncpg.RaiseError as error:
@@ -289,16 +289,23 @@ class PostgresBackend:
                 if self._closing or self._machine.monotonic_s() > deadline_s:
                     self._in_doubt = True
                     self._doubts += 1
-                    raise CommitUnknownError(f"PostgreSQL went away under a commit: {error}") from lost
+                    raise CommitUnknownError(f"PostgreSQL went away under a commit: {_text(error)}") from lost
                 await self._machine.sleep(RETRY_S)
         if [self._sequences[slot] for slot in slots] == before:
-            raise CommitRefusedError(f"The connection to PostgreSQL was lost before the commit: {lost}") from lost
+            raise CommitRefusedError(
+                f"The connection to PostgreSQL was lost before the commit: {_text(lost)}"
+            ) from lost
         _log.info("a commit outlived its connection", slots=len(slots))
+
+
+def _text(error: BaseException) -> str:
+    """A timeout comes without words of its own."""
+    return str(error) or "no answer in time"
 
 
 def _why_not(error: Exception) -> str:
     """What is wrong with the server or its URL. The URL itself is not repeated: it may hold a password."""
-    why = str(error) or "it did not answer in time"
+    why = _text(error)
     if isinstance(error, (ValueError, asyncpg.InterfaceError)):
         return f"The URL given as --store can't be used: {why}. It looks like postgresql://user@host:5432/database."
     if isinstance(error, asyncpg.InvalidCatalogNameError):
