@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from tule.net.messages import HttpRequest
 from tule.net.plain import FRAMING, read_plain
 
-NAMES = {name: name.lower() for name in ("Host", "host", "Content-Length", "content-length", "X-A", "x-a", "Accept")}
+NAMES = {
+    name: name.lower() for name in ("Host", "host", "Content-Length", "content-length", "X-A", "x-a", "Connection")
+}
 HEAD_BYTES = 16 * 1024
 
 
@@ -49,8 +51,10 @@ def parsed(data: bytes) -> HttpRequest:
 LINES = st.sampled_from(
     [
         b"Host: localhost", b"host:a", b"X-A: 1",
-        b"x-a:\t two words \t", b"x-a: \t ", b"Accept: *\xe9", b"X-A:", b"X-A : 1",
-        b" folded", b"x-a: a\x00b", b"x-a: a\x7fb", b"x-a: a\nb", b"x-a: a\rb", b"Connection: close",
+        b"x-a:\t two words \t", b"x-a: \t ", b"X-A: *\xe9", b"X-A:", b"X-A : 1",
+        b" folded", b"x-a: a\x00b", b"x-a: a\x7fb", b"x-a: a\nb", b"x-a: a\rb",
+        b"Connection: close", b"Connection: keep-alive",
+        b"Connection: keep-alive, Upgrade", b"Connection: Close",
         b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Upgrade: h2c", b": nameless", b"X-New: 1", b"X-A",
         b"Content-Length: 3", b"content-length: 0", b"content-length: +3", b"content-length: 3, 3", b"content-length:",
     ]
@@ -91,3 +95,10 @@ def test_a_head_beyond_the_limit_is_the_parsers() -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"x" * 100 + b"\r\n\r\n"
     assert read_plain(data, NAMES, 60) is None
     assert read_plain(data, NAMES, 200) is not None
+
+
+def test_node_clients_are_plain_and_whoever_closes_is_not() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: %b\r\n\r\n"
+    assert read_plain(head % b"keep-alive", NAMES, HEAD_BYTES) is not None
+    for value in (b"close", b"upgrade", b"keep-alive, close", b"Keep-Alive ", b""):
+        assert read_plain(head % value, NAMES, HEAD_BYTES) is None

@@ -2,7 +2,7 @@
 
 Everything that is not plainly right is left to the real parser: its verdict is the only one. So no leniency may come in
 here: header names are those that the parser has taken before, and none that says how a message is framed or what else
-is expected of a server, but for content-length.
+is expected of a server, but for content-length and "connection: keep-alive", which Node's clients always send.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 from tule.net.messages import HttpRequest
 
 FRAMING: Final = frozenset(
-    {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    {"expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 """Headers that change how a message is read or answered."""
 
@@ -45,7 +45,7 @@ def read_plain(data: bytes, names: Mapping[str, str], most_head_bytes: int) -> H
     body = data[end + 4 :]
     length = headers.get("content-length", "0")
     whole = length.isdecimal() and len(length) < _LONGEST_LENGTH and int(length) == len(body)
-    if not whole or "host" not in headers:
+    if not whole or "host" not in headers or headers.get("connection", "keep-alive") != "keep-alive":
         return None
     method, target = line
     path, _, query = target.partition("?")

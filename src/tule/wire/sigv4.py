@@ -97,8 +97,12 @@ class Verifier:
         self._check_time(route, signature, timestamp, now_ms)
         if key.session_token or key.expires_ms is not None:
             self._check_token(request, route, signature, key, now_ms)
-        signing_key = self._signing_key(key.secret, signature)
-        payload = self._payload_hash(request, route, signature)
+        identity = (key.secret, signature.date, signature.region, signature.service)
+        signing_key = self._keys.get(identity) or self._signing_key(identity)
+        if signature.presigned or request.stream is not None or "x-amz-content-sha256" in headers:
+            payload = self._payload_hash(request, route, signature)
+        else:
+            payload = sha256(request.body).hexdigest()
         head = f"{ALGORITHM}\n{timestamp}\n{signing_key.scope}\n"
         before, after = _around_path(request, signature, payload)
         for path in ("/",) if request.path == "/" else _canonical_paths(request.path, signature.service):
@@ -108,14 +112,11 @@ class Verifier:
                 return signing_key
         raise refusal("mismatch", route.service, route.protocol)
 
-    def _signing_key(self, secret: str, signature: Signature) -> SigningKey:
-        identity = (secret, signature.date, signature.region, signature.service)
-        found = self._keys.get(identity)
-        if found is None:
-            if len(self._keys) >= MAX_REMEMBERED_KEYS:
-                self._keys.clear()
-            found = self._keys[identity] = SigningKey(*identity)
-        return found
+    def _signing_key(self, identity: tuple[str, str, str, str]) -> SigningKey:
+        if len(self._keys) >= MAX_REMEMBERED_KEYS:
+            self._keys.clear()
+        made = self._keys[identity] = SigningKey(*identity)
+        return made
 
     def _check_time(self, route: Route, signature: Signature, timestamp: str, now_ms: int) -> None:
         signed_s = self._seconds(timestamp)
