@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -16,6 +17,7 @@ import uvloop
 
 from bench.signing import Signer
 
+_HANGS_UP = re.compile(rb"^HTTP/1\.0 |\r\nconnection: *close", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -40,10 +42,13 @@ class Lane(asyncio.Protocol):
         self._buffer = b""
         self._sent_at = 0.0
         self._transport: asyncio.Transport
+        self._answer = (0, b"")
+        self._again = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of it
-        self._send(0, b"")
+        self._again = False
+        self._send(*self._answer)
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -61,13 +66,20 @@ class Lane(asyncio.Protocol):
         status = int(data[9:12])
         load = self._load
         load.answered(time.perf_counter() - self._sent_at, status, data, head_end)
-        if load.gap_s:
-            asyncio.get_running_loop().call_later(load.gap_s, self._send, status, data[head_end + 4 :])
+        self._answer = (status, data[head_end + 4 :])
+        if _HANGS_UP.search(data, 0, head_end + 2):
+            self._again = True  # a peer that keeps no connection is asked over a new one
+            self._transport.close()
+        elif load.gap_s:
+            asyncio.get_running_loop().call_later(load.gap_s, self._send, *self._answer)
         else:
-            self._send(status, data[head_end + 4 :])
+            self._send(*self._answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._load.closed(exc)
+        if self._again and not self._load.ended:
+            self._load.reopen(self)
+        else:
+            self._load.closed(exc)
 
     def _send(self, status: int, body: bytes) -> None:
         load = self._load
@@ -92,6 +104,7 @@ class Load:
         self.errors = 0
         self.first_error = ""
         self._done: asyncio.Future[None]
+        self._opening: set[asyncio.Task[None]] = set()
         signer = Signer(job["url"], job["service"], job["access_key_id"], job["secret"])
         made = getattr(importlib.import_module(job["module"]), job["workload"])
         self.workload: Workload = made(signer, self._lanes, **job.get("arguments", {}))
@@ -111,12 +124,22 @@ class Load:
         if self._open == 0 and not self._done.done():
             self._done.set_result(None)
 
-    async def run(self) -> dict[str, Any]:
+    def reopen(self, lane: Lane) -> None:
+        """Connect a lane anew, after the gap if there is one."""
         loop = asyncio.get_running_loop()
-        self._done = loop.create_future()
+        loop.call_later(self.gap_s, lambda: self._opening.add(loop.create_task(self._connect(lambda: lane))))
+
+    async def _connect(self, lane: Callable[[], Lane]) -> None:
         host, _, port = self.job["url"].partition("://")[2].rstrip("/").partition(":")
+        try:
+            await asyncio.get_running_loop().create_connection(lane, host, int(port or 80))
+        except OSError as error:
+            self.closed(error)
+
+    async def run(self) -> dict[str, Any]:
+        self._done = asyncio.get_running_loop().create_future()
         for number in range(self._lanes):
-            await loop.create_connection(partial(Lane, number, self), host, int(port or 80))
+            await self._connect(partial(Lane, number, self))
         await self._until(self.job.get("warmup_s", 0.0), self.job.get("warmup_units"))
         runs = [await self._timed() for _ in range(self.job.get("runs", 5)) if not self._done.done()]
         self.ended = True
