@@ -26,6 +26,10 @@ def shell(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     environment = {
+        # how this machine reaches npm's and PyPI's packages is not what is tested
+        **{name: value for name, value in os.environ.items() if not name.startswith(("TULE_", "AWS_"))},
+        "NPM_CONFIG_USERCONFIG": str(Path("~/.npmrc").expanduser()),
+        "NPM_CONFIG_CACHE": str(Path("~/.npm").expanduser()),
         "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(tmp_path),
         "TULE_DIR": str(tmp_path / "home"),

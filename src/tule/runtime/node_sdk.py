@@ -14,6 +14,9 @@ from tule.runtime.hosts import Interpreter
 
 INSTALLED_WITHIN_S: Final = 180.0
 
+TRY_AGAIN: Final = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000")
+"""npm's own pauses are ten seconds and a minute, in which a function would stay Pending where there is no network."""
+
 RETRY_WAIT_S: Final = 20.0
 """How long a function waits for another attempt after one has failed (ours): offline it would fail just as slowly."""
 
@@ -67,7 +70,7 @@ async def _attempt(cache: Path, node: Interpreter) -> str:
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(sdk.NODE_MANIFEST / name, draft / name)
     process = await asyncio.create_subprocess_exec(
-        *npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
+        *npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", *TRY_AGAIN,
         cwd=draft, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

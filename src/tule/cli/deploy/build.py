@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUILD_TIMEOUT_S: Final = 600
+
+TRY_AGAIN: Final = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000")
+"""npm's own pauses are ten seconds and a minute: long to wait for the word that there is no network."""
 _SOURCES: Final = (".ts", ".tsx", ".mts", ".cts")
 _OPTIONS: Final = frozenset(
     {
@@ -186,7 +189,7 @@ def _npm_ci(package: Path, folder: Path, failed: str, *, dev: bool) -> None:
                 shutil.copy(package / name, partial / name)
         locked = (partial / "package-lock.json").is_file()
         program, environment = npm()
-        command = [*program, "ci" if locked else "install", "--no-audit", "--no-fund", "--loglevel=error"]
+        command = [*program, "ci" if locked else "install", "--no-audit", "--no-fund", "--loglevel=error", *TRY_AGAIN]
         _run([*command, *([] if dev else ["--omit=dev"])], partial, failed, environment)
         try:
             partial.rename(folder)
