@@ -83,7 +83,8 @@ class Job:
 class Bench:
     """The server under measurement, and what is known of it."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, environment: dict[str, str] | None = None) -> None:
+        self.options = options
         self.quick: bool = options.quick
         self.peer: str = options.peer or ""
         self.tule: Tule | None = None
@@ -93,7 +94,7 @@ class Bench:
             self.keys = ("test", "test")
         else:
             self._directory = tempfile.mkdtemp(prefix="tule-bench-", dir=options.disk)
-            self.tule = Tule(self._directory, verify_signatures=True)
+            self.tule = Tule(self._directory, verify_signatures=True, environment=environment or {})
             pair = self.tule.root_keys()
             self.url = self.tule.url.replace("localhost", "127.0.0.1")
             self.keys = (pair["aws_access_key_id"], pair["aws_secret_access_key"])

@@ -21,6 +21,15 @@ ECHO = {
     "python3.13": ("app.py", "def handler(event, context):\n    return event\n"),
     "nodejs22.x": ("app.mjs", "export const handler = async (event) => event;\n"),
 }
+TRIVIAL = {
+    "python3.13": ("app.py", "import time\nAT = time.time()\n\ndef handler(event, context):\n    return AT\n"),
+    "nodejs22.x": ("app.mjs", "const at = Date.now() / 1000;\nexport const handler = async () => at;\n"),
+}
+"""Answer with the instant at which the module was imported, which proves that a start was cold."""
+
+CLOCK_STEP_S = 0.002
+"""How much earlier an import may seem than the request that caused it: Node's instants are whole milliseconds."""
+
 ENTERED = """
 import time
 
@@ -79,9 +88,10 @@ def deploy(bench: Bench, name: str, runtime: str, file: str, source: str) -> str
 
 
 def _timed(connection: http.client.HTTPConnection, raw: bytes) -> float:
-    """Milliseconds from a request to its answer on an open connection."""
+    """Milliseconds from a request to its answer on an open connection, if the start was cold: the function's module was
+    first imported after the request was sent."""
     assert connection.sock is not None
-    started = time.perf_counter()
+    sent, started = time.time(), time.perf_counter()
     connection.sock.sendall(raw)
     answer = http.client.HTTPResponse(connection.sock)
     answer.begin()
@@ -89,12 +99,26 @@ def _timed(connection: http.client.HTTPConnection, raw: bytes) -> float:
     took = (time.perf_counter() - started) * 1000
     if answer.status != 200 or answer.headers.get("x-amz-function-error"):
         raise RuntimeError(f"{answer.status} {body[:300]!r}")
+    if json.loads(body) < sent - CLOCK_STEP_S:
+        raise RuntimeError("the module was imported before the request came: this was no cold start")
     return took
 
 
-def cold(bench: Bench, row: Row, name: str, rounds: int) -> Row:
+def parked(bench: Bench, runtime: str) -> int | None:
+    """Execution environments that wait for a function of a runtime; None of another server, which doesn't say."""
+    if bench.tule is None:
+        return None
+    kind = runtime[:4]
+    found: list[dict[str, Any]] = bench.tule.admin("functions/instances")["instances"]
+    return len([one for one in found if one["state"] == "parked" and one["runtime"].startswith(kind)])
+
+
+def cold(bench: Bench, row: Row, runtime: str, rounds: int) -> Row:
     """Each round changes the function, so that no instance that has imported its module may serve the request."""
+    name = f"bench-cold-{runtime[:4]}"
+    deploy(bench, name, runtime, *TRIVIAL[runtime])
     lambda_ = client(bench, "lambda")
+    pool: set[int | None] = set()
     signer = Signer(bench.url, "lambda", *bench.keys)
     connection = http.client.HTTPConnection(bench.url.partition("://")[2], timeout=60)
     connection.connect()
@@ -103,10 +127,13 @@ def cold(bench: Bench, row: Row, name: str, rounds: int) -> Row:
         lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"ROUND": str(number)}})
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
         time.sleep(0.2)
+        pool.add(parked(bench, runtime))
         took.append(
             _timed(connection, signer.request("POST", f"/2015-03-31/functions/{name}/invocations", body=PAYLOAD))
         )
     connection.close()
+    sizes = sorted(size for size in pool if size is not None)
+    row.note = f"parked before each: {' or '.join(map(str, sizes))}" if sizes else ""
     row.reached, row.low, row.high = statistics.median(took), min(took), max(took)
     row.p50_ms, row.p99_ms = row.reached, max(took)
     row.runs = [{"requests": len(took), "ms": took}]
@@ -142,7 +169,7 @@ def rows(bench: Bench, wanted: Callable[[str], bool]) -> Iterator[Row]:
     run_s = 0.7 if bench.quick else 2.0
     rounds = 10 if bench.quick else 40
     for runtime, (file, source) in ECHO.items():
-        language = "Python" if runtime.startswith("python") else "Node"
+        language = _language(runtime)
         function = f"bench-{language.lower()}"
         deploy(bench, function, runtime, file, source)
         python = language == "Python"
@@ -156,9 +183,28 @@ def rows(bench: Bench, wanted: Callable[[str], bool]) -> Iterator[Row]:
             job = Job("bench.lambda_", "Invoke", "lambda", 16, {"name": function}, run_s=run_s)
             yield bench.rate(Row(name, 3_000 if python else None, "invokes/s"), job)
         if wanted(name := f"cold invoke, {language}, trivial handler"):
-            yield cold(bench, Row(name, 15, "ms p50", at_most=True), function, rounds)
+            yield cold(bench, Row(name, 15, "ms p50", at_most=True), runtime, rounds)
+    yield from _without_pool(bench, wanted, rounds)
     if wanted(name := "message sent to function entered"):
         yield entered(bench, Row(name, 8, "ms p50", at_most=True), 40 if bench.quick else 200)
+
+
+def _without_pool(bench: Bench, wanted: Callable[[str], bool], rounds: int) -> Iterator[Row]:
+    """Cold starts of a Tule that keeps nothing ready."""
+    names = {runtime: f"cold invoke, {_language(runtime)}, empty pool" for runtime in TRIVIAL}
+    if bench.peer or not any(map(wanted, names.values())):
+        return
+    bare = Bench(bench.options, {"TULE_PARKED": "0"})
+    try:
+        for runtime, name in names.items():
+            if wanted(name):
+                yield cold(bare, Row(name, None, "ms p50", at_most=True), runtime, rounds)
+    finally:
+        bare.close()
+
+
+def _language(runtime: str) -> str:
+    return "Python" if runtime.startswith("python") else "Node"
 
 
 if __name__ == "__main__":

@@ -153,6 +153,7 @@ class Tule:
             self.logs,
             sockets.functions_url,
             cache=home.path / "cache",
+            parked=settings.parked,
         )
         self.ports = Ports(
             self.credentials,

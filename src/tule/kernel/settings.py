@@ -13,6 +13,9 @@ FILE_NAME: Final = "tule.toml"
 DEFAULT_PORT: Final = 4566
 """LocalStack's port, because people's scripts know it."""
 
+MOST_PARKED: Final = 50
+"""Ready execution environments of a runtime (ours): each has a process's memory."""
+
 _PREFIX: Final = "TULE_"
 
 
@@ -41,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     production: bool = False
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
+    parked: int = 2
+    """Execution environments kept ready for each function runtime in use; 0 keeps none, and cold starts take longer."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = False
     """Print the banner as one line of JSON."""
@@ -97,4 +102,6 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError(
             f'store must be a postgresql:// URL, not "{settings.store}"; leave it out for the embedded one.'
         )
+    if not 0 <= settings.parked <= MOST_PARKED:
+        raise SettingsError(f"parked must be between 0 and {MOST_PARKED}, not {settings.parked}.")
     return settings

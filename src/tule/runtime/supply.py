@@ -53,6 +53,7 @@ class Supply:
         self._starting = asyncio.Lock()
         self._zygotes: dict[str, asyncio.Future[None]] = {}
         self._parked: dict[str, deque[Instance]] = {}
+        self._filling: dict[str, asyncio.Lock] = {}
         self._interpreters: dict[str, Interpreter] = {}
         self._count = 0
         self._refills: set[asyncio.Task[None]] = set()
@@ -254,9 +255,10 @@ class Supply:
         if self.closing or (self._interpreters[zygote].kind == "node" and not self.tree):
             return
         await self.ensure(zygote)
-        parked = self._parked.setdefault(zygote, deque())
-        while len(parked) < self._settings.parked:
-            parked.appendleft(await self._park(zygote))
+        async with self._filling.setdefault(zygote, asyncio.Lock()):  # two at once would park too many
+            parked = self._parked.setdefault(zygote, deque())
+            while len(parked) < self._settings.parked:
+                parked.appendleft(await self._park(zygote))
 
     def _refill_soon(self, zygote: str) -> None:
         def refill() -> None:
