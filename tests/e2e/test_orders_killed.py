@@ -15,6 +15,8 @@ from tule.testing.server import Tule, free_port
 pytestmark = pytest.mark.faults
 KILLS = 50 if os.environ.get("TULE_SOAK") else 5
 RUNNER_KILLS = 50 if os.environ.get("TULE_SOAK") else 3
+LONGEST_START_S = 1.0
+"""It is killed again at a moment of its start, as long as that takes no longer."""
 MAX_ANSWERS = 150
 """Tule is killed after a number of acknowledged orders below this, at whatever it is doing then."""
 
@@ -55,6 +57,8 @@ def test_no_acknowledged_order_is_lost_when_tule_is_killed(tule, orphans):
             customers.await_answers(1 + random.below(MAX_ANSWERS))
             tule.kill()
             customers.go_to(0)
+            assert orphans.left() == []
+            tule.kill_while_starting(random.fraction() * LONGEST_START_S)
             assert orphans.left() == []
             tule.start()
             assert unbalanced(tule) == [], f"after kill {kill}"

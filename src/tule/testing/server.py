@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -50,6 +51,18 @@ class Tule:
 
     def start(self) -> None:
         """Start the process, again after `stop` or `kill`, and wait for its ready line."""
+        self._begin()
+        self.status = json.loads(self._ready_line())
+        self.url: str = self.status["url"]
+
+    def kill_while_starting(self, after_s: float) -> None:
+        """Start the process, and SIGKILL it so much later, ready or not."""
+        self._begin()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(after_s)
+        self.kill()
+
+    def _begin(self) -> None:
         command = [sys.executable, "-m", "tule.cli.main", "up", *_options(self._flags)]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -59,8 +72,6 @@ class Tule:
                 stderr=log,
                 env={**os.environ, **self._environment},
             )
-        self.status = json.loads(self._ready_line())
-        self.url: str = self.status["url"]
 
     def _ready_line(self) -> bytes:
         assert self.process.stdout is not None
