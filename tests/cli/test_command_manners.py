@@ -127,6 +127,21 @@ def test_the_ledger_names_traces_as_traces_takes_them(running: Tule):
     assert tule_command("traces", rows[0]["trace"], home=running.directory).returncode == 0
 
 
+@pytest.mark.parametrize("program", [["true"], ["cat"]], ids=["a zombie", "another program"])
+def test_the_note_of_a_tule_that_crashed_misleads_nobody(tmp_path: Path, program: list[str]):
+    with subprocess.Popen(program, stdin=subprocess.PIPE) as child:
+        if program == ["true"]:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its number is still taken
+        note = {"url": "http://localhost:1", "pid": child.pid, "port": 1, "region": "us-east-1", "started_ms": 0}
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "1.json").write_text(json.dumps({**note, "token_file": str(tmp_path / "admin-token")}))
+        done = tule_command("status", home=tmp_path)
+        assert child.stdin is not None
+        child.stdin.close()
+    assert done.returncode == 3
+    assert "nothing runs from" in done.stderr
+
+
 @pytest.mark.parametrize("columns", ["80", "120", "250"])
 def test_a_waterfall_fits_the_terminal(running: Tule, columns: str):
     sqs = running.client("sqs")

@@ -84,6 +84,17 @@ def alive(pid: int) -> bool:
     return True
 
 
+def is_tule(pid: int) -> bool:
+    """Whether the process `pid` is there and a Tule: its number may be a zombie's or another program's."""
+    process = Path("/proc") / str(pid)
+    if not Path("/proc/self").exists():  # macOS
+        return alive(pid)
+    try:
+        return b"tule.app" in (process / "cmdline").read_bytes()  # a zombie has none
+    except OSError:
+        return False
+
+
 def notes(home: Path) -> list[dict[str, Any]]:
     """What the Tules that run from `home` noted about themselves; notes of dead ones are skipped."""
     found = []
@@ -92,7 +103,7 @@ def notes(home: Path) -> list[dict[str, Any]]:
             note = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if alive(note["pid"]):
+        if is_tule(note["pid"]):
             found.append(note)
     return found
 
