@@ -21,6 +21,7 @@ import socket
 import sys
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
@@ -292,7 +293,7 @@ class Tule:
     def status(self) -> house.Status:
         """What `tule status` and the banner say."""
         settings = self.settings
-        kept = "PostgreSQL" if settings.store else f"SQLite in {self.home.data}"
+        kept = _database(settings.store) if settings.store else f"SQLite in {self.home.data}"
         store = ("memory", False) if settings.memory else (kept, True)
         urls = (self.sockets.url, self.sockets.functions_url)
         calls = (list(self.services.started), self.ongoing.waiting)
@@ -332,6 +333,13 @@ class Tule:
             )
         self.resetting = True
         self.machine.call_later(0.05, self.stopping.set)  # the answer is on its way first
+
+
+def _database(url: str) -> str:
+    """Which database it is, without the password that its URL may hold."""
+    parts = urlsplit(url)
+    host = parts.hostname or parse_qs(parts.query).get("host", ["localhost"])[0]
+    return f"PostgreSQL, database {parts.path.strip('/') or 'of the user'} at {host}"
 
 
 def _write_usage(usage: dict[str, int], txn: Txn) -> None:

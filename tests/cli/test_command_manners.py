@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tule.app import _database
 from tule.testing.server import Tule
 
 PROGRAM = [sys.executable, "-m", "tule.cli.main"]
@@ -60,6 +62,13 @@ def test_what_the_admin_api_can_not_read_is_wrong_usage(running: Tule, arguments
     done = tule_command(*arguments, home=running.directory)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["logs", "--limit", "0"], ["down", "--timeout", "-1"]])
+def test_numbers_have_bounds(running: Tule, arguments: list[str]):
+    done = tule_command(*arguments, home=running.directory)
+    assert done.returncode == 2
+    assert "is not in the range" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["status", "--nonsense", "--json"], ["traces", "--limit", "x", "--json"]])
@@ -154,6 +163,18 @@ def test_a_waterfall_fits_the_terminal(running: Tule, columns: str):
     assert hops
     assert all(len(line) <= max(int(columns), 108) for line in hops)
     assert "sqs.requests 1: $0.0000004" in hops[0]
+
+
+def test_the_banner_says_how_others_reach_this_tule():
+    with Tule(host="127.0.0.1", public_url="https://tule.example") as started:
+        shown = tule_command("status", home=started.directory).stdout
+    assert "https://tule.example" in shown
+    assert re.search(r"listens on +127\.0\.0\.1\n", shown)
+
+
+def test_the_banner_names_the_database_and_not_its_password():
+    assert _database("postgresql://u:secret@db.example:5432/tule") == "PostgreSQL, database tule at db.example"
+    assert _database("postgresql:///tule?host=/run/pg&user=u") == "PostgreSQL, database tule at /run/pg"
 
 
 def in_a_terminal(arguments: list[str], home: Path, until: str) -> tuple[int, str]:

@@ -35,6 +35,8 @@ def status(
     lines = [
         ("Tule", __version__),
         ("endpoint", url),
+        *([("public URL", settings.public_url)] if settings.public_url else []),
+        *([("listens on", settings.host)] if settings.host else []),
         ("store", f"{description}, {'durable' if durable else 'not durable: everything is gone when Tule stops'}"),
         ("sandbox", sandbox),
         ("permissions", PERMISSIONS + (", signatures verified" if settings.verify_signatures else "")),

@@ -11,7 +11,9 @@ from tule.cli.running import alive, find, target_options
 
 @click.command("down")
 @target_options
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for the end.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to wait for the end."
+)
 @json_option
 def command(directory: str | None, port: int | None, timeout: float, *, as_json: bool) -> None:
     """Stop a running Tule: it answers what it has begun, writes what is waiting and ends."""

@@ -18,7 +18,9 @@ PREFIX: Final = "/aws/lambda/"
 @click.command("logs")
 @click.argument("function", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on printing what comes.")
-@click.option("--limit", default=1000, show_default=True, help="Lines to print of what there is.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="Lines to print of what there is."
+)
 @target_options
 @json_option
 def command(
