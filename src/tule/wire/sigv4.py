@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from tule.kernel.ports import AccessKey
 from tule.net.messages import HttpRequest
+from tule.wire import sigv2
 from tule.wire.aws_chunked import open_chunked
 from tule.wire.refusals import refusal
 from tule.wire.routing import Route
@@ -75,7 +76,12 @@ class Verifier:
 
         Raises AwsError as the route's service refuses.
         """
-        signing_key = self.verify(request, route, key, now_ms) if key is not None else None
+        signing_key = None
+        if key is not None:
+            if route.signature is not None and route.signature.algorithm == "AWS":
+                sigv2.verify(request, route, key, now_ms)
+            else:
+                signing_key = self.verify(request, route, key, now_ms)
         declared = request.headers.get("x-amz-content-sha256", "")
         if declared.startswith(_STREAMING):
             seed = None
