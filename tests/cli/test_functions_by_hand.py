@@ -64,6 +64,18 @@ def test_followed_logs_show_what_comes(greeter: Tule):
     assert any("START" in line for line in events)
 
 
+def test_lines_of_one_millisecond_stay_in_order(greeter: Tule):
+    answer = tule_command("invoke", "greeter", '{"name": "zoe"}', "--log", "--json", home=greeter.directory)
+    said = [line.split("\t")[0] for line in json.loads(answer.stdout)["log"].splitlines() if line]
+    request = next(line.split()[2] for line in said if line.startswith("START"))
+    kept: list[str] = []
+    while not any(f"REPORT RequestId: {request}" in line for line in kept):
+        shown = tule_command("logs", "greeter", home=greeter.directory).stdout
+        kept = [line.split("  ", 1)[-1].split("\t")[0] for line in shown.splitlines()]
+    begin = kept.index(next(line for line in said if line.startswith("START")))
+    assert kept[begin : begin + 4] == [line for line in said if not line.startswith("XRAY")][:4]
+
+
 def test_execution_environments_are_listed(greeter: Tule):
     assert tule_command("invoke", "greeter", '{"name": "eve"}', home=greeter.directory).returncode == 0
     listed = greeter.admin("functions/instances")

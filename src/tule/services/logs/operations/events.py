@@ -96,7 +96,8 @@ def append_output(txn: Txn, group_name: str, stream_name: str, lines: Sequence[t
     """Add a function's output; its group and stream come into being with their first line."""
     group = state.find_group(txn) or make_group(txn, group_name)
     stream = state.find_stream(txn, stream_name) or LogStream(stream_name, txn.now)
-    append(txn, stream, sorted(Event(at_ms, txn.now, message) for at_ms, message in lines))
+    in_order = sorted(lines, key=lambda line: line[0])  # lines of one millisecond stay as they were printed
+    append(txn, stream, [Event(at_ms, txn.now, message) for at_ms, message in in_order])
     if group.retention_days:
         arm_retention(txn, group.retention_days)
 
