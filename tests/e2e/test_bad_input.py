@@ -99,7 +99,8 @@ def test_json_that_is_none_or_of_the_wrong_shape(house, name):
 @pytest.mark.usefixtures("unchanged")
 def test_a_missing_member_is_named(house):
     status, _, text = json_call(house, f"{{{QUEUE}}}", "AmazonSQS.SendMessage")
-    assert (status, code_of(text)) == (400, "MissingRequiredParameterException") or "MessageBody" in text
+    assert (status, code_of(text)) == (400, "MissingParameter")
+    assert "The request must contain the parameter MessageBody." in text
 
 
 def test_an_unknown_member_is_ignored_as_on_aws(house):
@@ -180,10 +181,7 @@ def test_a_wrong_signature_of_a_known_key(house):
     request.headers["Content-Type"] = "application/x-amz-json-1.0"
     SigV4Auth(Credentials(keys["aws_access_key_id"], "forged"), "sqs", "us-east-1").add_auth(request)
     status, _, text = send(house, request.data, dict(request.headers))
-    assert (status, code_of(text)) == (403, "InvalidSignatureException") or (status, code_of(text)) == (
-        400,
-        "InvalidSignatureException",
-    )
+    assert (status, code_of(text)) == (400, "InvalidSignatureException")
 
 
 @pytest.mark.usefixtures("unchanged")

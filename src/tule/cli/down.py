@@ -6,7 +6,8 @@ import signal
 import click
 
 from tule.cli.outcome import Failure, json_option, show_json
-from tule.cli.running import alive, find, target_options
+from tule.cli.running import find, target_options
+from tule.kernel.processes import lives
 
 
 @click.command("down")
@@ -56,7 +57,7 @@ def _ended_by_asking(pid: int, timeout: float, machine: object) -> bool:
 
     assert isinstance(machine, SystemClock)
     until_s = machine.monotonic_s() + timeout
-    while alive(pid):
+    while lives(pid):
         if machine.monotonic_s() > until_s:
             return False
         select.select([], [], [], 0.1)

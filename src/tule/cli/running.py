@@ -1,7 +1,6 @@
 """Finding the Tule that runs, and speaking to its admin API."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import click
 
 from tule.cli.outcome import FAILED, NOT_RUNNING, USAGE, Failure
+from tule.kernel.processes import lives
 
 TIMEOUT_S: Final = 60.0
 BAD_REQUEST: Final = 400
@@ -74,21 +74,11 @@ def not_running(what: str) -> Failure:
     return Failure(f"Tule is not running: {what}.", "Start it with `tule up`.", NOT_RUNNING)
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def is_tule(pid: int) -> bool:
     """Whether the process `pid` is there and a Tule: its number may be a zombie's or another program's."""
     process = Path("/proc") / str(pid)
     if not Path("/proc/self").exists():  # macOS
-        return alive(pid)
+        return lives(pid)
     try:
         return b"tule.app" in (process / "cmdline").read_bytes()  # a zombie has none
     except OSError:

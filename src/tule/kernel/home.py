@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from tule.kernel.processes import lives
 from tule.kernel.randomness import RandomSource
 
 DATA: Final = "data"
@@ -93,21 +94,11 @@ def _scratch(path: Path) -> Path:
     """A folder for what a Tule in memory still needs files for; those of processes that are gone go first."""
     for left in path.glob(f"{SCRATCH}*"):
         owner = left.name.removeprefix(SCRATCH)
-        if not owner.isdecimal() or int(owner) == os.getpid() or not _alive(int(owner)):
+        if not owner.isdecimal() or int(owner) == os.getpid() or not lives(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     made = path / f"{SCRATCH}{os.getpid()}"
     made.mkdir(mode=0o700)
     return made
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _private_directory(path: Path) -> None:

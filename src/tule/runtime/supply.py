@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from tule.kernel.clocks import MachineClock
+from tule.kernel.processes import lives
 from tule.runtime import sdk
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
@@ -333,18 +334,8 @@ def scratch_folder(base: Path) -> Path:
     base.mkdir(mode=0o711, parents=True, exist_ok=True)
     base.chmod(0o711)
     for left in base.iterdir():
-        if left.name.isdigit() and not _lives(int(left.name)):
+        if left.name.isdigit() and not lives(int(left.name)):
             shutil.rmtree(left, ignore_errors=True)
     own = base / str(os.getpid())
     own.mkdir(mode=0o711, exist_ok=True)
     return own
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
