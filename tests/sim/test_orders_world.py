@@ -14,7 +14,7 @@ from tule.observe import ledger, metering
 from tule.services.dynamodb.service import SERVICE as DYNAMODB
 from tule.services.sqs.service import SERVICE as SQS
 from tule.store.backend import CommitRefusedError, CommitUnknownError
-from tule.store.runner import Cache
+from tule.store.cache import Cache
 from tule.testing.simulation import ACCOUNT, REGION, CrashedError, SimulatedBackend, World, simulate
 
 pytestmark = pytest.mark.faults

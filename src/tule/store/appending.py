@@ -12,6 +12,7 @@ from tule.kernel.clocks import Instant
 from tule.kernel.errors import ServiceUnavailableError
 from tule.store.backend import CommitRefusedError, CommitUnknownError, EmbeddedBackend, Reader, RemoteBackend
 from tule.store.batch import CLOSED, DURABLE, REFUSED, Batch
+from tule.store.cache import Cache
 from tule.store.contract import Done
 from tule.store.ids import SlotIds
 from tule.store.pressure import Pressure
@@ -56,6 +57,7 @@ class Appending(ABC):
         self._release = around.release
         self.backend = backend
         self.remote = isinstance(backend, RemoteBackend)
+        self.cache = Cache(backend.cache_bytes)
         self.ids = SlotIds()
         self.open_batch: Batch | None = None
         self.pressure = Pressure(around.machine, around.on_pressure)
@@ -217,8 +219,8 @@ class Appending(ABC):
                     shard.batch = None
                     if len(shard.counters) > MAX_COUNTERS and not shard.fetching:
                         shard.counters.clear()
-            if self.remote:
-                self._runner.cache.absorb(batch)
+            if self.cache.limit_bytes:
+                self.cache.absorb(batch)
         if self._clock_saved is None:
             self._save_clock()
         self.faults.hit("store.answer")
@@ -248,8 +250,7 @@ class Appending(ABC):
                 shard.forget()
         self.pressure.clear()
         self.ids.distrust()
-        if self.remote:
-            self._runner.cache.clear()
+        self.cache.clear()
         if any(CLOCK_KEY in batch.writes for batch in lost):
             self._clock_saved = None
         self.courier.pause()

@@ -52,6 +52,8 @@ class EmbeddedBackend(Protocol):
 
     threaded: bool
     """Whether `commit` blocks and so belongs on a thread of its own."""
+    cache_bytes: int
+    """How much of what was read or written by key the engine may keep in memory; 0 where that is no faster."""
 
     def open(self) -> Reader:
         """Open for reading, on the loop's thread."""

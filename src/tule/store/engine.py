@@ -16,6 +16,7 @@ from tule.kernel.clocks import Instant
 from tule.kernel.context import RequestContext
 from tule.store.appending import Appending
 from tule.store.backend import EmbeddedBackend, Pair, Range, RemoteBackend
+from tule.store.cache import CachedReader
 from tule.store.contract import Done
 from tule.store.directory import entries, listing
 from tule.store.due import Alarm, Timers, advance, due_shard
@@ -59,7 +60,7 @@ class Engine(Appending):
         backend = self.backend
         if isinstance(backend, RemoteBackend):
             await backend.open()
-            self._runner = Runner(self, backend)
+            self._runner = Runner(self, backend, self.cache)
             self._writer = TaskWriter(backend, self.faults, self._told, self.tasks)
             self._due.reader = self._runner.reader(self._due)
         else:
@@ -301,7 +302,11 @@ class Engine(Appending):
             self._shards = {name: shard for name, shard in self._shards.items() if not shard.is_idle()}
             self._shards_limit = max(MAX_SHARDS, 2 * len(self._shards))
         shard = self._shards[key] = Shard(ShardKey(*key))
-        shard.reader = self._runner.reader(shard) if self.remote else self._reader
+        if self.remote:
+            shard.reader = shard.uncached = self._runner.reader(shard)
+        else:
+            shard.uncached = self._reader
+            shard.reader = CachedReader(shard, self._reader, self.cache) if self.cache.limit_bytes else self._reader
         return shard
 
 

@@ -15,6 +15,7 @@ class MemoryBackend:
     """A dict and its keys in order."""
 
     threaded = False
+    cache_bytes = 0
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}

@@ -4,7 +4,6 @@ A shard has one fetch at a time. What misses meanwhile waits behind it, in order
 a fetch is under way the shard's overlay is pinned, so nothing fetched can stand before a newer write.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import structlog
 from tule.kernel.context import RequestContext
 from tule.kernel.errors import ServiceUnavailableError
 from tule.store.backend import Pair, Range, RemoteBackend
-from tule.store.batch import Batch
+from tule.store.cache import MISSING, Cache
 from tule.store.contract import Done
 from tule.store.shard import Shard
 from tule.store.space import COUNTER
@@ -55,57 +54,6 @@ class Run:
         self.ranges: list[Range] = []
 
 
-class Cache:
-    """Values of committed keys as they are now, the least used leaving first."""
-
-    __slots__ = ("_bytes", "_limit", "_values")
-
-    ENTRY_BYTES = 120
-    """What an entry costs beside its key and value (measured)."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._bytes = 0
-        self._values: OrderedDict[bytes, bytes | None] = OrderedDict()
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._values
-
-    def get(self, key: bytes) -> bytes | None:
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def put(self, key: bytes, value: bytes | None) -> None:
-        self._drop(key)
-        self._values[key] = value
-        self._bytes += self._size(key, value)
-        while self._bytes > self._limit:
-            oldest, gone = self._values.popitem(last=False)
-            self._bytes -= self._size(oldest, gone)
-
-    def absorb(self, batch: Batch) -> None:
-        """The batch is durable now."""
-        for start, end in batch.ranges:
-            for key in [key for key in self._values if start <= key < end]:
-                self._drop(key)
-        for shard, keys in batch.touched.items():
-            if shard.slot >= 0:
-                for key in keys:
-                    if key in batch.writes:
-                        self.put(key, batch.writes[key])
-
-    def clear(self) -> None:
-        self._values.clear()
-        self._bytes = 0
-
-    def _drop(self, key: bytes) -> None:
-        if key in self._values:
-            self._bytes -= self._size(key, self._values.pop(key))
-
-    def _size(self, key: bytes, value: bytes | None) -> int:
-        return len(key) + (len(value) if value is not None else 0) + self.ENTRY_BYTES
-
-
 class RemoteReader:
     """Reads of one shard: from the cache, from what was fetched for the runs that wait, or a miss."""
 
@@ -119,9 +67,11 @@ class RemoteReader:
         fetched = self._shard.fetched
         if key in fetched:
             return fetched[key]
-        if key in self._cache:
-            return self._cache.get(key)
-        raise Miss((key,))
+        value = self._cache.get(key)
+        if value is MISSING:
+            raise Miss((key,))
+        found: bytes | None = value
+        return found
 
     def range(self, start: bytes, end: bytes, limit: int, reverse: bool) -> list[Pair]:  # noqa: FBT001 - as `Reader`
         asked = Range(start, end, limit, reverse)
@@ -136,26 +86,26 @@ class RemoteReader:
 class Runner:
     """The fetches of all shards."""
 
-    __slots__ = ("_backend", "_current", "_engine", "_missed_again", "busy", "cache")
+    __slots__ = ("_backend", "_cache", "_current", "_engine", "_missed_again", "busy")
 
-    def __init__(self, engine: "Engine", backend: RemoteBackend) -> None:
+    def __init__(self, engine: "Engine", backend: RemoteBackend, cache: Cache) -> None:
         self._engine = engine
         self._backend = backend
         self._current: Run | None = None
         self._missed_again = False
-        self.cache = Cache(backend.cache_bytes)
+        self._cache = cache
         self.busy = 0
         """Shards with a fetch under way."""
 
     def reader(self, shard: Shard) -> RemoteReader:
-        return RemoteReader(shard, self.cache)
+        return RemoteReader(shard, self._cache)
 
     def missed(self, run: Run, miss: Miss, hints: list[bytes] | None) -> None:
         """Fetch what `run` missed, with what it hinted at, and run it again."""
         shard = run.shard
         run.rounds += 1
         run.ranges = list(miss.ranges)
-        run.keys = [*miss.keys, *(key for key in hints or () if key not in shard.fetched and key not in self.cache)]
+        run.keys = [*miss.keys, *(key for key in hints or () if key not in shard.fetched and key not in self._cache)]
         if run.rounds > MAX_ROUNDS:
             run.done(None, RuntimeError(f"A handler missed {MAX_ROUNDS} times in a row; it reads by chance."))
         elif run is self._current:
@@ -205,7 +155,7 @@ class Runner:
         for key, value in zip(keys, values, strict=True):
             # Pinned since before the snapshot: what the overlay lacks was not written since. Counters are not in it.
             if key not in shard.overlay.entries and not key.startswith(counters):
-                self.cache.put(key, value)
+                self._cache.put(key, value)
         return True
 
     def _run_again(self, shard: Shard, runs: list[Run]) -> None:

@@ -39,12 +39,15 @@ class Shard:
         "prefix",
         "reader",
         "slot",
+        "uncached",
         "waiting",
     )
 
     def __init__(self, key: ShardKey, prefix: bytes | None = None) -> None:
         self.key = key
         self.reader: Reader
+        self.uncached: Reader
+        """For counters, whose values no overlay holds until they are durable."""
         self.prefix = shard_prefix(key) if prefix is None else prefix
         self.slot = slot_of(self.prefix) if prefix is None else -1
         self.overlay = Overlay()

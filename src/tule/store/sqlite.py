@@ -16,6 +16,8 @@ WAL_CAP_BYTES: Final = 6 * 1024 * 1024
 """Measured: a checkpoint of 4 to 8 MiB stalls commits for milliseconds, larger ones for tens of them."""
 CACHE_KIB: Final = 32 * 1024
 """Pages each of the two connections keeps (ours)."""
+ROWS_CACHE_BYTES: Final = 32 * 1024 * 1024
+"""Rows the engine keeps by key (ours). A commit makes the loop's connection forget its pages, and these stay."""
 CHECKPOINT_WAIT_MS: Final = 50
 """How long a checkpoint waits for the loop's snapshot; it is tried again after the next batch (ours)."""
 STALLED_WAL_BYTES: Final = 4 * WAL_CAP_BYTES
@@ -100,6 +102,7 @@ class SqliteBackend:
     """
 
     threaded = True
+    cache_bytes = ROWS_CACHE_BYTES
 
     def __init__(self, path: str, vfs: str | None = None, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
         self._path = path

@@ -168,7 +168,7 @@ class Transaction(AppendedView):
 
     def _counter(self, name: str) -> Counter:
         key = self._state.counter_key(name)
-        raw = self._base(key)
+        raw = self._state.uncached.get(key)
         counter = Counter(key, 0 if raw is None else COUNT.unpack(raw)[0])
         self._state.counters[name] = counter
         return counter

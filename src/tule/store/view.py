@@ -76,7 +76,7 @@ class CommittedView:
         state = self._state
         if self._engine.remote and (counter := state.counters.get(name)) is not None:
             return counter.value
-        raw = self._base(state.counter_key(name))
+        raw = state.uncached.get(state.counter_key(name))
         return 0 if raw is None else int(COUNT.unpack(raw)[0])
 
     def memory(self, name: str, build: Callable[[ReadTxn], T]) -> T:
