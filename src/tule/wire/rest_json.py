@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tule.net.messages import Headers, HttpRequest, HttpResponse
+from tule.wire import event_stream
 from tule.wire.dialects import dialect_of
+from tule.wire.event_stream_output import compile_events, framed
 from tule.wire.json_body import compile_body_reader, compile_body_writer
 from tule.wire.models import OperationModel, Shape
 from tule.wire.rest import compile_bindings, compile_headers, payload_of, plain_body, read_plain
@@ -124,6 +126,8 @@ def _body_writer(shape: Shape | None) -> Callable[[dict[str, Any], HttpResponse]
 
         return body
     name, member = payload
+    if member.flag("eventstream"):
+        return _event_writer(name, member)
     if member.type in ("structure", "list", "map") or member.flag("document"):
         write_payload = compile_body_writer(member)
 
@@ -141,3 +145,15 @@ def _body_writer(shape: Shape | None) -> Callable[[dict[str, Any], HttpResponse]
         response.body, response.stream = plain_body(result.get(name))
 
     return plain
+
+
+def _event_writer(name: str, union: Shape) -> Callable[[dict[str, Any], HttpResponse], None]:
+    """The member `name` of a result is an async iterator of events, which are sent as they come."""
+    frame = compile_events(union, compile_body_writer, "application/json")
+
+    def events(result: dict[str, Any], response: HttpResponse) -> None:
+        if not any(header.lower() == "content-type" for header, _ in response.headers):
+            response.headers.append(("Content-Type", event_stream.CONTENT_TYPE))
+        response.stream = framed(result[name], frame)
+
+    return events
