@@ -123,6 +123,6 @@ def test_nothing_is_kept_where_nothing_may_be():
     cache.put(b"a", b"1")
     batch = Batch(1, 0)
     batch.writes[b"b"] = b"2"
-    cache.absorb(batch)
+    cache.renew(batch)
     assert cache.get(b"a") is MISSING
     assert cache.get(b"b") is MISSING

@@ -58,6 +58,7 @@ class Appending(ABC):
         self.backend = backend
         self.remote = isinstance(backend, RemoteBackend)
         self.cache = Cache(backend.cache_bytes)
+        self._keep = self.cache.absorb if self.remote else self.cache.renew
         self.ids = SlotIds()
         self.open_batch: Batch | None = None
         self.pressure = Pressure(around.machine, around.on_pressure)
@@ -219,8 +220,7 @@ class Appending(ABC):
                     shard.batch = None
                     if len(shard.counters) > MAX_COUNTERS and not shard.fetching:
                         shard.counters.clear()
-            if self.cache.limit_bytes:
-                self.cache.absorb(batch)
+            self._keep(batch)
         if self._clock_saved is None:
             self._save_clock()
         self.faults.hit("store.answer")

@@ -1,5 +1,6 @@
 """Values of committed keys in memory: what was fetched or written lately, without asking the backend again."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tule.store.backend import Reader
@@ -51,15 +52,21 @@ class Cache:
             self._old, self.young = self.young if self.limit_bytes else {}, {}
 
     def absorb(self, batch: "Batch") -> None:
-        """The batch is durable now."""
+        """The batch is durable now: keep all it wrote, since a miss is a journey to the database."""
         if batch.ranges:
             self._erase(batch.ranges)
         writes, put = batch.writes, self.put
-        for shard, keys in batch.touched.items():
-            if shard.slot >= 0:
-                for key in keys:
-                    if key in writes:
-                        put(key, writes[key])
+        for key in _rows_of_shards(batch):
+            put(key, writes[key])
+
+    def renew(self, batch: "Batch") -> None:
+        """The batch is durable now: keep what it wrote of what somebody has asked for."""
+        if batch.ranges:
+            self._erase(batch.ranges)
+        writes = batch.writes
+        for key in _rows_of_shards(batch):
+            if key in self.young or key in self._old:
+                self.put(key, writes[key])
 
     def clear(self) -> None:
         self.young, self._old = {}, {}
@@ -70,6 +77,16 @@ class Cache:
             for start, end in ranges:
                 for key in [key for key in generation if start <= key < end]:
                     del generation[key]
+
+
+def _rows_of_shards(batch: "Batch") -> Iterator[bytes]:
+    """What handlers wrote, without the store's own rows and counters, which are read past the cache."""
+    writes = batch.writes
+    for shard, keys in batch.touched.items():
+        if shard.slot >= 0:
+            for key in keys:
+                if key in writes:
+                    yield key
 
 
 class CachedReader:
