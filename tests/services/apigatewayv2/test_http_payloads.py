@@ -3,7 +3,7 @@
 import pytest
 
 from tule.net.messages import HttpRequest
-from tule.services.apigatewayv2.payloads import Call, payload_1, payload_2
+from tule.services.http_payloads import Call, payload_1, payload_2
 
 HOST = "abc123.execute-api.localhost:4566"
 

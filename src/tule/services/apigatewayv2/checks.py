@@ -8,7 +8,7 @@ from tule.kernel.errors import OperationNotImplementedError
 from tule.services.apigatewayv2 import limits
 from tule.services.apigatewayv2.changes import BadRequestError
 from tule.services.apigatewayv2.models import Cors, Integration
-from tule.services.apigatewayv2.payloads import PAYLOADS
+from tule.services.http_payloads import PAYLOADS
 
 _ROUTE_KEY = re.compile(r"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|ANY) (/\S*)")
 _VARIABLE = re.compile(r"\{[^{}/]+\}")

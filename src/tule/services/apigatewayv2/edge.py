@@ -17,9 +17,9 @@ from tule.services.apigatewayv2.answers import INTERNAL_ERROR, NOT_FOUND, TOO_LA
 from tule.services.apigatewayv2.checks import function_arn
 from tule.services.apigatewayv2.limits import PAYLOAD_MAX_BYTES, STEP_BYTES
 from tule.services.apigatewayv2.models import DEFAULT_STAGE, Api, Deployment, Stage
-from tule.services.apigatewayv2.payloads import PAYLOADS, Call
 from tule.services.apigatewayv2.routing import Router
 from tule.services.declaration import Aws, Context
+from tule.services.http_payloads import PAYLOADS, Call
 from tule.store.transaction import ReadTxn
 
 PATH = "/_aws/execute-api/"

@@ -1,4 +1,4 @@
-"""What a function is handed for an HTTP request: payload formats 2.0 and 1.0."""
+"""What a function is handed for an HTTP request, by HTTP APIs and function URLs: payload formats 2.0 and 1.0."""
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -30,6 +30,8 @@ class Call:
     request_id: str
     now_ms: int
     trace: str
+    authorizer: Mapping[str, Any] | None = None
+    """Who was let in and how, in format 2.0; None if nobody was asked."""
 
 
 Payload = Callable[[Call], dict[str, Any]]
@@ -120,6 +122,8 @@ def payload_2(call: Call) -> dict[str, Any]:
         "time": _time(call.now_ms // 1000),
         "timeEpoch": call.now_ms,
     }
+    if call.authorizer is not None:
+        event["requestContext"]["authorizer"] = call.authorizer
     body, encoded = _body(request)
     if body is not None:
         event["body"] = body
