@@ -18,6 +18,7 @@ import errno
 import json
 import os
 import socket
+import ssl
 import sys
 from functools import partial
 from typing import Any, Final
@@ -54,6 +55,7 @@ from tule.observe.logsink import LogQueue
 from tule.observe.metering import record_reads
 from tule.observe.spans import SpanRecorder
 from tule.observe.tracefile import TraceFile
+from tule.runtime.cloud_names import CloudNames
 from tule.runtime.functions import Functions
 from tule.services.declaration import Environment
 from tule.store import Engine, StoreUnusableError, open_store
@@ -155,6 +157,7 @@ class Tule:
             sockets.functions_url,
             cache=home.path / "cache",
             parked=settings.parked,
+            names=CloudNames(home.path / "tls", home.scratch / "functions", self.machine, self._serve_names),
         )
         self.ports = Ports(
             self.credentials,
@@ -211,6 +214,14 @@ class Tule:
             await public.listen_on(sock)
         await inner.listen_on(self.sockets.functions)
         self.servers = [public, inner]
+
+    async def _serve_names(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+        """Functions that call AWS by its own names: the same door, under TLS."""
+        server = HttpServer(
+            self.gateway, self.machine, self.tasks, listener="functions", wants_stream=wants_stream, tls=tls
+        )
+        await server.listen_on(sock)
+        self.servers.append(server)
 
     async def stop(self) -> None:
         """Answer what has begun, stop the services, write what is waiting, close the store."""

@@ -27,6 +27,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     log_stream: str,
     task_root: str,
     runtime_dir: str,
+    trust: Mapping[str, str],
 ) -> dict[str, str]:
     """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which come second."""
     form = {}
@@ -39,6 +40,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
         # Its user has no entry in /etc/passwd to look a home up in.
         "HOME": "/tmp",  # noqa: S108 - the instance's own
         "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin:/opt/bin",
+        **trust,
         **version.environment,
         "_HANDLER": version.handler,
         "AWS_REGION": version.region,

@@ -10,6 +10,7 @@ from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
 from tule.runtime import environment, rungs
+from tule.runtime.cloud_names import CloudNames
 from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
@@ -50,6 +51,7 @@ class Functions:
         instances_max: int = INSTANCES_MAX,
         idle_s: float = IDLE_S,
         bare: bool = False,
+        names: CloudNames | None = None,
     ) -> None:
         self._home = home
         self._machine = machine
@@ -57,6 +59,7 @@ class Functions:
         self._logs = logs
         self._endpoint_url = endpoint_url
         self._bare = bare
+        self._names = names
         self._parked_count = parked
         self._cache = cache or home / "cache"
         self.worker = Worker(machine)
@@ -77,6 +80,8 @@ class Functions:
         self._pools.close()
         if self._supply is not None:
             await self._supply.stop()
+        if self._names is not None:
+            self._names.close()
 
     @property
     def supply(self) -> Supply:
@@ -89,7 +94,7 @@ class Functions:
                 self._parked_count,
                 self._bare,
             )
-            self._supply = Supply(settings, self._machine, self.interpreters.own)
+            self._supply = Supply(settings, self._machine, self.interpreters.own, self._names)
             self._supply.on_lost = self._pools.lost
         return self._supply
 
@@ -186,6 +191,7 @@ class Functions:
             log_stream=stream,
             task_root=environment.TASK if tree else code,
             runtime_dir=environment.RUNTIME if tree else code,
+            trust=supply.trust,
         )
         claim = {
             "name": version.name, "version": version.version, "handler": version.handler, "code": code,

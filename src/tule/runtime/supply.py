@@ -15,6 +15,7 @@ import structlog
 from tule.kernel.clocks import MachineClock
 from tule.kernel.processes import lives
 from tule.runtime import sdk
+from tule.runtime.cloud_names import CloudNames, Shown
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
@@ -46,8 +47,12 @@ class Settings:
 class Supply:
     """Makes instances. All are known here by name until they have ended."""
 
-    def __init__(self, settings: Settings, machine: MachineClock, own: Interpreter) -> None:
+    def __init__(
+        self, settings: Settings, machine: MachineClock, own: Interpreter, names: CloudNames | None = None
+    ) -> None:
         self._settings = settings
+        self._names = names
+        self._names_shown = Shown()
         self._machine = machine
         self._own = own
         self._link: RunnerLink | None = None
@@ -80,6 +85,11 @@ class Supply:
         return bool(self.hello.get("tree"))
 
     @property
+    def trust(self) -> dict[str, str]:
+        """Variables by which programs trust Tule under AWS's names."""
+        return self._names_shown.variables if self.tree else {}
+
+    @property
     def sdk_folder(self) -> str:
         """Where functions find boto3 if they bring none."""
         return sdk.IN_TREE if self.tree else sdk.bare_folder(self._settings.scratch)
@@ -94,6 +104,8 @@ class Supply:
                 values = {
                     "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
                 }  # fmt: skip
+                if self._names is not None and not settings.bare:
+                    self._names_shown = await self._names.shown()
                 link = RunnerLink(values, self._hear, lambda: self._runner_lost(link))
                 try:
                     await link.start()
@@ -148,7 +160,8 @@ class Supply:
     def _zygote_message(self, zygote: str) -> dict[str, Any]:
         interpreter = self._interpreters[zygote]
         python = interpreter if interpreter.kind == "python" else self._own
-        shown = [(python.prefix, python.prefix)] if python.prefix != "/usr" else []
+        shown = [*self._names_shown.files]
+        shown += [(python.prefix, python.prefix)] if python.prefix != "/usr" else []
         readable = [python.prefix]
         sdk_folder = ""
         if interpreter.kind == "node":
@@ -205,7 +218,7 @@ class Supply:
                 zygote,
                 {
                     "do": "program", "group": group, "argv": self._argv(zygote, {}),
-                    "env": {"TZ": ":UTC", "LANG": "en_US.UTF-8"},
+                    "env": {"TZ": ":UTC", "LANG": "en_US.UTF-8", **self.trust},
                 },
             )  # fmt: skip
         return await self._start(zygote, {"do": "park", "group": group})

@@ -143,7 +143,7 @@ def enter_tree(scratch: str, shown: Sequence[tuple[str, str, bool]]) -> None:
     except OSError:
         pass  # older kernels can't for one mount; processes of others are then visible, and no more than that
     for source, target, writable in shown:
-        show(source, scratch + target, writable)
+        show(source, landing(scratch, target), writable)
     os.chdir(scratch)
     checked(libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     unmount(".")
@@ -155,10 +155,19 @@ def show(source: str, target: str, writable: bool = False) -> None:
     """`bind`, making the target first."""
     if os.path.isdir(source):
         os.makedirs(target, 0o755, exist_ok=True)
-    else:
+    elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     bind(source, target, writable)
+
+
+def landing(root: str, path: str) -> str:
+    """Where `path` lies below `root`, a link followed as it will be when `root` is the root."""
+    for _ in range(8):
+        if not os.path.islink(root + path):
+            break
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(root + path)))
+    return root + path
 
 
 # -- Landlock

@@ -1,0 +1,161 @@
+"""AWS's host names inside sandboxes: `*.amazonaws.com` leads to Tule, for clients that ignore AWS_ENDPOINT_URL.
+
+Tule takes an address of its own for that, with the ports that DNS and HTTPS have, and a certificate authority that
+functions trust. All of it is made when the first function needs it.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tule.kernel.clocks import MachineClock
+from tule.runtime.authority import Authority, system_bundle
+from tule.runtime.resolver import PORT, RESOLV_CONF, Resolver, Upstream
+
+ADDRESSES: Final = tuple(f"127.84.85.{last}" for last in range(76, 108))
+"""Loopback addresses that nothing else is likely to use ("TUL" in ASCII), one for each Tule on a machine."""
+
+HTTPS: Final = 443
+
+CERTIFICATE_IN_TREE: Final = "/var/runtime/ca-cert.pem"
+BUNDLE_IN_TREE: Final = "/var/runtime/ca-bundle.pem"
+
+_log = structlog.get_logger("tule.runtime")
+
+Serve = Callable[[socket.socket, ssl.SSLContext], Awaitable[None]]
+"""Takes HTTPS requests of functions on a bound socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a tree must show for the names to lead here, and what its processes must be told."""
+
+    files: tuple[tuple[str, str], ...] = ()
+    """(on the host, in the tree)."""
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+class CloudNames:
+    """The names' address, made ready once."""
+
+    def __init__(self, folder: Path, scratch: Path, machine: MachineClock, serve: Serve) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._machine = machine
+        self._serve = serve
+        self._making = asyncio.Lock()
+        self._shown: Shown | None = None
+        self._resolvers: list[Resolver] = []
+        self._context: ssl.SSLContext | None = None
+        self.address = ""
+        """Where the names lead; "" where Tule may not have one."""
+        self.why_not = ""
+        """What keeps Tule from it, for people."""
+
+    async def shown(self) -> Shown:
+        """What trees show; nothing where the names can't be had."""
+        if self._shown is None:
+            async with self._making:
+                if self._shown is None:
+                    self._shown = await self._make()
+        return self._shown
+
+    def close(self) -> None:
+        for resolver in self._resolvers:
+            resolver.close()
+
+    async def adopt(
+        self, datagrams: socket.socket, streams: socket.socket, https: socket.socket, *, forward: bool
+    ) -> None:
+        """Serve the names on sockets that are bound to `address` in another network.
+
+        Without `forward` no other name can be looked up there.
+        """
+        assert self._context is not None, "`shown` comes first"
+        await self._begin((datagrams, streams, https), Upstream() if forward else None)
+
+    async def _make(self) -> Shown:
+        sockets = self._bound()
+        if not sockets:
+            _log.warning("amazonaws.com does not lead to Tule inside functions", why=self.why_not)
+            return Shown()
+        now = datetime.fromtimestamp(self._machine.wall_ms() / 1000, UTC)
+        authority = await asyncio.to_thread(Authority, self._folder, now)
+        self._context = authority.server_context()
+        upstream = Upstream()
+        await self._begin(sockets, upstream)
+        resolv_conf = self._scratch / f"resolv-{os.getpid()}.conf"
+        resolv_conf.parent.mkdir(parents=True, exist_ok=True)
+        resolv_conf.write_text(f"nameserver {self.address}\n{upstream.searching()}", encoding="utf-8")
+        resolv_conf.chmod(0o644)
+        return _shown(authority, resolv_conf)
+
+    async def _begin(
+        self, sockets: tuple[socket.socket, socket.socket, socket.socket], upstream: Upstream | None
+    ) -> None:
+        assert self._context is not None, "made with the authority"
+        datagrams, streams, https = sockets
+        resolver = Resolver(self.address, self._machine, upstream)
+        await resolver.serve(datagrams, streams)
+        self._resolvers.append(resolver)
+        await self._serve(https, self._context)
+
+    def _bound(self) -> tuple[socket.socket, socket.socket, socket.socket] | None:
+        """Sockets for DNS and HTTPS on the first address that is free."""
+        for address in ADDRESSES:
+            made: list[socket.socket] = []
+            try:
+                for kind, port in ((socket.SOCK_DGRAM, PORT), (socket.SOCK_STREAM, PORT), (socket.SOCK_STREAM, HTTPS)):
+                    sock = socket.socket(socket.AF_INET, kind)
+                    made.append(sock)
+                    sock.setblocking(False)
+                    if kind == socket.SOCK_STREAM:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind((address, port))
+            except OSError as error:
+                for sock in made:
+                    sock.close()
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                self.why_not = _reason(error)
+                return None
+            self.address = address
+            datagrams, streams, https = made
+            return datagrams, streams, https
+        self.why_not = f"all of {ADDRESSES[0]} to {ADDRESSES[-1]} are taken"
+        return None
+
+
+def _shown(authority: Authority, resolv_conf: Path) -> Shown:
+    files = [
+        (str(resolv_conf), str(RESOLV_CONF)),
+        (str(authority.certificate), CERTIFICATE_IN_TREE),
+        (str(authority.bundle), BUNDLE_IN_TREE),
+    ]
+    system = system_bundle()
+    if system is not None:
+        files.append((str(authority.bundle), str(system)))
+    variables = {
+        "NODE_EXTRA_CA_CERTS": CERTIFICATE_IN_TREE,
+        "AWS_CA_BUNDLE": BUNDLE_IN_TREE,
+        "SSL_CERT_FILE": BUNDLE_IN_TREE,
+    }
+    return Shown(tuple(files), variables)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            "only root may listen on ports 53 and 443 here; run Tule as root, or let everybody have them: "
+            "sysctl net.ipv4.ip_unprivileged_port_start=53"
+        )
+    return f"{ADDRESSES[0]} can't be used: {error.strerror or error}"
