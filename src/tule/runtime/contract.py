@@ -19,6 +19,9 @@ MAX_UNZIPPED_BYTES = 262_144_000
 LOG_TAIL_BYTES = 4 * 1024
 """AWS: LogType Tail gives the last 4 KB."""
 
+STREAM_WITH_PRELUDE = "application/vnd.awslambda.http-integration-response"
+"""Content type of a streamed response that begins with JSON (status, headers, cookies) and eight NUL bytes."""
+
 INIT_LIMIT_S = 10.0
 """AWS: the init phase; what takes longer goes on within the function's own timeout."""
 
@@ -65,10 +68,15 @@ class FunctionVersion:
     """Asked whenever an instance starts."""
     environment: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    snap_start: bool = False
+    """Start instances from a snapshot that `prepare` takes of this version, initialised."""
     architecture: str = "x86_64"
     ephemeral_mb: int = 512
     concurrency: int | None = None
     """Most instances at once, or None for the runtime's own cap."""
+    provisioned: int = 0
+    """Instances kept initialised ahead of requests. Like `concurrency` it may change for the same `key`: the newest
+    version given to `prepare` or `invoke` counts."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -130,8 +138,55 @@ class InstanceInfo:
     started_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """How far the instances that a version keeps ahead of requests have come."""
+
+    ready: int = 0
+    """Initialised: idle or at work."""
+    allocated: int = 0
+    """Those that are still initialising too."""
+    reason: str = ""
+    """Why there are fewer than wanted and no more are about to come, or ""."""
+
+
+class ResponseSink(Protocol):
+    """Takes a response as the function writes it. A function that does not stream never calls it."""
+
+    content_type: str
+    """What the runtime said the response is, set before the first chunk: STREAM_WITH_PRELUDE or any other type."""
+
+    async def __call__(self, chunk: bytes) -> None:
+        """The next part of the response; returns when more may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOutcome:
+    """Whether instances of a version start from a snapshot."""
+
+    reason: str = ""
+    """Why they don't, for people; "" if they do."""
+    error_type: str = ""
+    """With a reason: a StateReasonCode of AWS's if the function's own init failed, so that the version can't serve."""
+    error_message: str = ""
+    init_ms: float = 0.0
+
+
+class RestoreFailedError(Exception):
+    """An instance was not restored: an after-restore hook failed (AWS's SnapStartException)."""
+
+
+class RestoreTimeoutError(Exception):
+    """An instance was not restored in time (AWS's SnapStartTimeoutException)."""
+
+
 class NoCapacityError(Exception):
     """There is no instance free and none may be started: the caller is throttled (429)."""
+
+    def __init__(self, reason: str = "ConcurrentInvocationLimitExceeded") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """What AWS's TooManyRequestsException says in its Reason."""
 
 
 class RuntimeUnavailableError(Exception):
@@ -163,7 +218,18 @@ class FunctionRuntime(Protocol):
         """
 
     async def prepare(self, version: FunctionVersion) -> None:
-        """A version exists: start what serves all functions of its runtime (zygote, parked instances)."""
+        """A version exists: start what serves all functions of its runtime (zygote, parked instances), and keep as many
+        instances initialised as `version.provisioned` says from now on, without waiting for them."""
+
+    async def snapshot(self, version: FunctionVersion) -> SnapshotOutcome:
+        """Take the snapshot of a version with `snap_start`, unless there is one. A reason why there can be none is no
+        failure: instances then run their own init."""
+
+    def provisioned(self, arn: str, version: str) -> Provisioned:
+        """What has become of a version's provisioned instances."""
+
+    def watch_provisioned(self, listener: Callable[[str, str], None]) -> None:
+        """Have `listener(arn, version)` called whenever `provisioned(arn, version)` has changed."""
 
     async def invoke(
         self,
@@ -174,10 +240,13 @@ class FunctionRuntime(Protocol):
         trace_header: str,
         client_context: str | None = None,
         invoked_arn: str = "",
+        response: ResponseSink | None = None,
     ) -> InvokeOutcome:
         """Run the function once. `client_context` is the header's base64 text; `invoked_arn` as the caller named it.
+        What a streaming function writes goes to `response`, and the outcome's payload is then empty or the error's.
 
-        Raises `NoCapacityError` and `RuntimeUnavailableError`; every failure of the function is an outcome.
+        Raises `NoCapacityError`, `RuntimeUnavailableError` and, with `snap_start`, `RestoreFailedError` and
+        `RestoreTimeoutError`; every other failure of the function is an outcome.
         """
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:

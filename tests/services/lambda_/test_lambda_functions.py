@@ -255,8 +255,7 @@ def test_what_aws_refuses_is_refused_in_its_words(client, changes, code, message
         ({"PackageType": "Image", "Code": {"ImageUri": "x"}}, "Image"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
         ({"Runtime": "java21"}, "java21"),
-        ({"Publish": True}, "Publish"),
-        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "SnapStart"),
+        ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
     ],
 )
 def test_what_tule_does_not_honour_is_refused_by_name(client, changes, named):
@@ -351,7 +350,8 @@ def test_reserved_concurrency_must_leave_a_hundred(client):
 def test_what_is_not_built_says_so(client):
     active(client)
 
-    assert refusal(lambda: client.publish_version(FunctionName="worker"))[:2] == ("NotImplemented", 501)
+    told = refusal(lambda: client.list_durable_executions_by_function(FunctionName="worker"))
+    assert told[:2] == ("NotImplemented", 501)
 
 
 def test_deploy_tools_may_ask_what_they_always_ask(client):

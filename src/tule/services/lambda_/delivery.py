@@ -74,7 +74,8 @@ class Delivery:
         return set(), "ok"
 
     async def _invoke(self, context: RequestContext, mapping: Mapping, payload: bytes) -> Any:
-        resolved = await self._execution.find(context, mapping.function_arn.split(":")[6])
+        name, _, qualifier = mapping.function_arn.split(":", 6)[6].partition(":")
+        resolved = await self._execution.find(context, name, qualifier)
         for wait_s in THROTTLE_WAITS_S:
             try:
                 return await self._execution.run_payload(context, resolved, payload)

@@ -22,14 +22,15 @@ from tule.runtime.contract import (
     UnpackingError,
 )
 from tule.services.declaration import Environment
-from tule.services.lambda_.models import LATEST, Function, Package, Status
+from tule.services.lambda_.models import LATEST, Function, Package, RuntimeManagement, Status
 from tule.services.lambda_.names import InvalidParameterValueError, ServiceFaultError
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.throttling import ACCOUNT, TooManyRequestsError
 from tule.services.lambda_.usage import REQUESTS, duration_meter
 
 if TYPE_CHECKING:
-    from tule.services.lambda_.execution import Invocation, Resolved
+    from tule.services.lambda_.execution import Invocation
+    from tule.services.lambda_.resolution import Resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class RuntimeMissingError(AwsError):
 def instance_revision(function: Function) -> str:
     """A digest of all that an instance is made of: instances of another one must not serve this function."""
     relevant = replace(
-        function, revision="", modified_ms=0, status=Status(), tags={}, description="", dead_letter_arn="", tracing=""
-    )
+        function, version="", revision="", modified_ms=0, status=Status(), tags={}, description="", dead_letter_arn="",
+        tracing="", reserved_concurrency=None, runtime_management=RuntimeManagement(), code_signing_arn="",
+    )  # fmt: skip
     return sha256(msgspec.msgpack.encode(relevant)).hexdigest()[:32]
 
 
@@ -86,8 +88,8 @@ class Engine:
         except UnpackingError as error:
             raise ServiceFaultError(f"The package could not be unpacked, for no fault of its own: {error}") from error
 
-    async def version(self, function: Function) -> FunctionVersion:
-        """What the runtime makes instances of."""
+    async def version(self, function: Function, provisioned: int = 0) -> FunctionVersion:
+        """What the runtime makes instances of, `provisioned` of them ahead of requests."""
 
         def credentials() -> RoleSession:
             key = self._roles.of(function)
@@ -96,7 +98,7 @@ class Engine:
         return FunctionVersion(
             arn=function.arn,
             name=function.name,
-            version=LATEST,
+            version=function.version,
             account=function.account,
             region=function.region,
             runtime=function.runtime,
@@ -113,7 +115,10 @@ class Engine:
             environment=function.environment or {},
             architecture=function.architecture,
             ephemeral_mb=function.ephemeral_mb,
+            layers=tuple([await self.unpack(layer.package) for layer in function.layers]),
+            snap_start=function.snap_start and function.version != LATEST,
             concurrency=function.reserved_concurrency or None,
+            provisioned=provisioned,
         )
 
     async def prepare(self, version: FunctionVersion) -> str:
@@ -124,11 +129,11 @@ class Engine:
             return str(error)
         return ""
 
-    def retire(self, arn: str, keep_revision: str = "") -> None:
-        """Let instances end as soon as they are idle: all, or those of other revisions."""
+    def retire(self, arn: str, version: str | None = None, keep_revision: str = "") -> None:
+        """Let instances end as soon as they are idle: of all versions or one, all or those of other revisions."""
         runtime = self._env.ports.functions
         if runtime is not None:
-            self._env.tasks.spawn(f"retire {arn}", runtime.retire(arn, LATEST, keep_revision=keep_revision))
+            self._env.tasks.spawn(f"retire {arn}", runtime.retire(arn, version, keep_revision=keep_revision))
 
     async def invoke(self, resolved: "Resolved", invocation: "Invocation") -> Outcome:
         """Run a function once and record its spans. What the function calls is below its own span."""

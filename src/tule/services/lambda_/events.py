@@ -17,7 +17,8 @@ from tule.services.lambda_.throttling import TooManyRequestsError
 from tule.store.transaction import ReadTxn, Txn
 
 if TYPE_CHECKING:
-    from tule.services.lambda_.execution import Execution, Invocation, Resolved
+    from tule.services.lambda_.execution import Execution, Invocation
+    from tule.services.lambda_.resolution import Resolved
 
 RETRIES_EXHAUSTED = "RetriesExhausted"
 AGE_EXCEEDED = "EventAgeExceeded"
@@ -94,6 +95,7 @@ class Events:
             accepted_ms=self._env.clock.now(),
             trace=invocation.trace.header(),
             client_context=invocation.client_context,
+            qualifier=invocation.qualifier,
         )
 
         def accept(txn: Txn) -> int:
@@ -154,7 +156,7 @@ class Events:
             await self._give_up(queue, context, event_id, event, AGE_EXCEEDED)
             return
         try:
-            resolved = await self._execution.find(context, queue.name)
+            resolved = await self._execution.find(context, queue.name, event.qualifier)
         except AwsError as error:
             if error.error_code != "ResourceNotFoundException":
                 await self._back_off(queue, context, event_id, event, error)

@@ -1,30 +1,28 @@
 """What runs functions: resolved functions in memory, invocations with their logs and spans, and what feeds them."""
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import structlog
 from msgspec.structs import replace
 
 from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
-from tule.runtime.contract import FunctionVersion
 from tule.services.declaration import Environment
 from tule.services.lambda_ import limits, state
 from tule.services.lambda_.engine import Engine, Outcome
 from tule.services.lambda_.events import Events
-from tule.services.lambda_.models import LATEST, Event, Function, Status
-from tule.services.lambda_.names import PENDING, FunctionName, ResourceConflictError, function_not_found
+from tule.services.lambda_.models import Event, Function, Status
+from tule.services.lambda_.names import PENDING, FunctionName, ResourceConflictError
 from tule.services.lambda_.pollers import Pollers
+from tule.services.lambda_.qualifiers import versions_behind
+from tule.services.lambda_.resolution import Resolution, Resolved
 from tule.services.lambda_.roles import RoleSessions
-from tule.services.lambda_.throttling import AccountGate, FunctionGate
 from tule.services.lambda_.usage import Usage
-from tule.store.transaction import Txn
+from tule.store.transaction import ReadTxn, Txn
 
 _log = structlog.get_logger("tule.lambda")
-
-Key = tuple[str, str, str]
-"""(account, region, function name)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +37,6 @@ class Invocation:
     """As the caller gave it, since the function sees the ARN by which it was called."""
 
 
-@dataclass(slots=True)
-class Resolved:
-    """A function that is ready to be invoked, until it changes."""
-
-    function: Function
-    version: FunctionVersion
-    gate: FunctionGate
-    span_name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.span_name = f"function {self.function.name}"
-
-    @property
-    def closed(self) -> bool:
-        """Whether its reservation is zero, so that nothing will ever run."""
-        return self.gate.reservation == 0
-
-
 class Execution:
     """The service's objects in memory."""
 
@@ -67,47 +47,19 @@ class Execution:
         self.engine = Engine(env, self.roles)
         self.events = Events(self)
         self.pollers = Pollers(self)
-        self._resolved: dict[Key, Resolved] = {}
-        self._changes: dict[Key, int] = {}
-        self._gates: dict[Key, FunctionGate] = {}
-        self._accounts: dict[tuple[str, str], AccountGate] = {}
+        self.resolution = Resolution(env, self.engine)
         self._places: set[tuple[str, str]] = set()
         self._pending: dict[str, asyncio.Task[None]] = {}
 
     # -- finding
 
     async def resolve(self, context: RequestContext, name: FunctionName) -> Resolved:
-        """The function that a caller named, or AWS's 404."""
-        if not name.qualifier or name.qualifier == LATEST:
-            found = self._resolved.get(name[:3])
-            if found is not None:
-                return found
-        shard = state.function_shard(*name[:3])
-        function = await self.env.store.read(shard, state.read_function, context)
-        if function is None or name.qualifier not in ("", LATEST):
-            raise function_not_found(context, name)
-        return await self._keep(function)
+        """The version that a caller named, or AWS's 404."""
+        return await self.resolution.resolve(context, name)
 
-    async def find(self, context: RequestContext, name: str) -> Resolved:
+    async def find(self, context: RequestContext, name: str, qualifier: str = "") -> Resolved:
         """The function of the context's account and region."""
-        return await self.resolve(context, FunctionName(context.account, context.region, name, ""))
-
-    async def _keep(self, function: Function) -> Resolved:
-        """Remember a function that was just read or written, unless a later change overtakes this one."""
-        key = (function.account, function.region, function.name)
-        change = self._changes.get(key)
-        resolved = Resolved(function, await self.engine.version(function), self._gate(key))
-        if self._changes.get(key) == change:
-            resolved.gate.reserve(function.reserved_concurrency)
-            self._resolved[key] = resolved
-        return resolved
-
-    def _gate(self, key: Key) -> FunctionGate:
-        gate = self._gates.get(key)
-        if gate is None:
-            account = self._accounts.setdefault(key[:2], AccountGate())
-            gate = self._gates[key] = FunctionGate(account)
-        return gate
+        return await self.resolution.resolve(context, FunctionName(context.account, context.region, name, qualifier))
 
     # -- changes
 
@@ -122,64 +74,82 @@ class Execution:
         self._places.add((account, region))
 
     async def changed(self, function: Function) -> None:
-        """A committed change: the next invocation sees it, and instances of what was before run out."""
-        old = self._forget((function.account, function.region, function.name))
-        resolved = await self._keep(function)
+        """A committed change of $LATEST, or a version that was published: the next invocation sees it, and instances
+        of what was before run out."""
+        key = (function.account, function.region, function.name)
+        old = self.resolution.forget(key).get(function.version)
+        resolved = await self.resolution.keep(function, 0, seen=self.resolution.changes(key))
         if old is not None and old.version.revision != resolved.version.revision:
-            self.engine.retire(function.arn, resolved.version.revision)
+            self.engine.retire(function.arn, function.version, resolved.version.revision)
         self._settle_soon(function)
+
+    def provision(self, name: FunctionName, versions: Iterable[str]) -> None:
+        """An alias or a provisioned concurrency changed: keep as many instances of `versions` as are now wanted."""
+        self.resolution.forget(name[:3])
+        for version in versions:
+            self.env.tasks.spawn(f"provision {name.name}:{version}", self._provision(name, version))
+
+    async def _provision(self, name: FunctionName, version: str) -> None:
+        try:
+            resolved = await self.find(self.env.background(name.account, name.region), name.name, version)
+            reason = await self.engine.prepare(resolved.version)
+        except AwsError as error:  # deleted meanwhile, or there is no runtime
+            reason = error.message
+        if reason:
+            _log.warning("version not provisioned", function=name.name, version=version, why=reason)
 
     def _settle_soon(self, function: Function) -> None:
         """See a change through that has not settled yet."""
         pending = function.status.state == "Pending"
         if not pending and function.status.update != "InProgress":
             return
-        task = self.env.tasks.spawn(f"settle {function.name}", self._settle(function))
+        arn = function.version_arn
+        task = self.env.tasks.spawn(f"settle {arn}", self._settle(function))
         if pending:
-            self._pending[function.arn] = task
-            task.add_done_callback(lambda _: self._pending.pop(function.arn, None))
+            self._pending[arn] = task
+            task.add_done_callback(lambda _: self._pending.pop(arn, None))
 
     async def _active(self, function: Function) -> None:
-        """Wait until a function that is being created is there, for a while; then AWS's 409."""
-        task = self._pending.get(function.arn)
+        """Wait until a version that is being created is there, for a while; then AWS's 409."""
+        task = self._pending.get(function.version_arn)
         if task is not None and not (await asyncio.wait({task}, timeout=limits.PENDING_WAIT_S))[0]:
             raise ResourceConflictError(PENDING)
 
-    def _forget(self, key: Key) -> Resolved | None:
-        self._changes[key] = self._changes.get(key, 0) + 1
-        return self._resolved.pop(key, None)
+    async def deleted(self, name: FunctionName, arn: str) -> None:
+        """The function is gone with all its versions."""
+        self.resolution.deleted(name[:3])
+        self.events.forget(*name[:3])
+        self.engine.retire(arn)
+        self.roles.forget(arn)
 
-    async def deleted(self, name: FunctionName) -> None:
-        key = name[:3]
-        old = self._forget(key)
-        self.events.forget(*key)
-        gate = self._gates.pop(key, None)
-        if gate is not None:
-            gate.reserve(None)
-        if old is not None:
-            self.engine.retire(old.function.arn)
-            self.roles.forget(old.function.arn)
+    def version_deleted(self, name: FunctionName, arn: str) -> None:
+        """A published version is gone."""
+        self.resolution.forget(name[:3])
+        self.engine.retire(arn, name.qualifier)
 
     async def _settle(self, function: Function) -> None:
-        """Prepare the function's code, then say that it is active, or why it can't be."""
+        """Prepare a version's code, then say that it is active, or why it can't be."""
+        context = self.env.background(function.account, function.region)
         try:
-            reason = await self.engine.prepare((await self._keep(function)).version)
+            resolved = await self.find(context, function.name, function.version)
+            reason = await self.engine.prepare(resolved.version)
         except AwsError as error:
             reason = error.message
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the function must not be Pending for ever
-            _log.exception("function not prepared", function=function.arn)
+            _log.exception("function not prepared", function=function.version_arn)
             reason = "The function could not be prepared. Tule's log says why."
         status = (
             Status() if not reason else Status("Failed", reason, "InternalError", "Failed", reason, "InternalError")
         )
+        revision = self.env.random.uuid()
 
         def settle(txn: Txn) -> None:
-            current = state.read_function(txn)
+            current = state.read_version(txn, function.version)
             if current is not None and current.revision == function.revision:
-                state.write_function(txn, replace(current, status=status))
+                state.write_function(txn, replace(current, status=status, revision=revision))
 
         shard = state.function_shard(function.account, function.region, function.name)
-        await self.env.store.transact(shard, settle, self.env.background(function.account, function.region))
+        await self.env.store.transact(shard, settle, context)
 
     async def recover(self) -> None:
         """Go on with the events, mappings and transitions that an earlier process left."""
@@ -187,12 +157,30 @@ class Execution:
             self._places.add((account, region))
             context = self.env.background(account, region)
             for function in await state.list_functions(self.env.store, context):
-                self._gate((account, region, function.name)).reserve(function.reserved_concurrency)
+                self.resolution.gate((account, region, function.name)).reserve(function.reserved_concurrency)
                 self._settle_soon(function)
                 await self.events.recover(function)
+            await self._recover_versions(context)
             shard = state.mappings_shard(account, region)
             for mapping in await self.env.store.read(shard, state.all_mappings, context):
                 self.pollers.resume(mapping)
+
+    async def _recover_versions(self, context: RequestContext) -> None:
+        """Versions that are being published, and those that keep instances or a snapshot ready."""
+        wanted: set[tuple[str, str]] = set()
+        for version in await state.list_versions(self.env.store, context):
+            self._settle_soon(version)
+            if version.snap_start:
+                wanted.add((version.name, version.version))
+        for name, config in await state.list_provisioned(self.env.store, context):
+
+            def read(txn: ReadTxn, qualifier: str = config.qualifier) -> list[str]:
+                return versions_behind(txn, qualifier)
+
+            shard = state.function_shard(context.account, context.region, name)
+            wanted.update([(name, version) for version in await self.env.store.read(shard, read, context)])
+        for name, number in sorted(wanted):
+            self.provision(FunctionName(context.account, context.region, name, ""), [number])
 
     # -- running
 
@@ -219,7 +207,7 @@ class Execution:
         env = self.env
         told = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
         trace = TraceContext(told.root, told.parent, "", told.sampled, told.lineage)
-        invocation = Invocation(event.payload, event.request_id, trace, event.client_context)
+        invocation = Invocation(event.payload, event.request_id, trace, event.client_context, event.qualifier)
         outcome = await self.run(resolved, invocation)
         if not outcome.error:
             return None

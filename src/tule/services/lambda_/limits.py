@@ -35,6 +35,9 @@ CODE_STORAGE_BYTES = 80_530_636_800
 LIST_PAGE = 50
 """The largest page ListFunctions returns, whatever MaxItems says."""
 
+VERSION_DIGITS = 18
+"""A number of more digits is no version's, nor fits into the store's keys."""
+
 EVENT_RETRIES = 2
 EVENT_RETRY_WAITS_S = (60, 120)
 """After the first and the second failure of an asynchronous invocation."""
@@ -72,3 +75,12 @@ QUEUE_BATCH_BYTES = 6_291_456
 PENDING_WAIT_S = 20.0
 """How long an invocation waits for a function that is being created before it is told 409 (ours: AWS says so at once,
 and its functions are created in less)."""
+
+RECURSION_MAX = 16
+"""Invocations of one function in one chain of requests; the next is stopped (AWS says "approximately 16")."""
+
+LINEAGE_MAX = 64
+"""Functions that a chain's lineage remembers, the latest ones (ours; the header must stay small)."""
+
+DEAD_LETTER_MESSAGE_BYTES = 1_024
+"""Of the error's message in a dead letter's attributes: AWS keeps the first kilobyte."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 LATEST = "$LATEST"
-"""The one version that exists in this release."""
+"""The version that can be changed; all others are numbers."""
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -39,10 +39,25 @@ class Status(msgspec.Struct, frozen=True):
     update_reason_code: str = ""
 
 
+class LayerUse(msgspec.Struct, frozen=True):
+    """A layer version that a function uses. The package is kept here, so that deleting the layer breaks no function."""
+
+    arn: str
+    package: Package
+
+
+class RuntimeManagement(msgspec.Struct, frozen=True):
+    """Whether the runtime beneath a function may change by itself: Auto, FunctionUpdate or Manual."""
+
+    update_on: str = "Auto"
+    version_arn: str = ""
+
+
 class Function(msgspec.Struct, frozen=True, kw_only=True):
-    """One function's $LATEST: configuration, code and status."""
+    """One version of a function: configuration, code and status. Tags and reservation are the function's as a whole."""
 
     name: str
+    version: str = LATEST
     account: str
     region: str
     partition: str
@@ -65,15 +80,101 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = msgspec.field(default_factory=dict)
     status: Status = Status()
     reserved_concurrency: int | None = None
+    layers: tuple[LayerUse, ...] = ()
+    snap_start: bool = False
+    """ApplyOn=PublishedVersions."""
+    runtime_management: RuntimeManagement = RuntimeManagement()
+    code_signing_arn: str = ""
+    origin: str = ""
+    """Of a published version: the digest of what $LATEST was then."""
 
     @property
     def arn(self) -> str:
         """The unqualified function ARN."""
         return f"arn:{self.partition}:lambda:{self.region}:{self.account}:function:{self.name}"
 
+    @property
+    def version_arn(self) -> str:
+        """The ARN of this version."""
+        return f"{self.arn}:{self.version}"
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    """A name for one version of a function, or for two that share its traffic."""
+
+    name: str
+    version: str
+    revision: str
+    description: str = ""
+    weights: dict[str, float] = msgspec.field(default_factory=dict)
+    """The additional version and its part of the traffic; at most one."""
+
+    def pick(self, fraction: float) -> str:
+        """The version that serves a call, by a random number from 0 up to 1."""
+        for version, weight in self.weights.items():
+            if fraction < weight:
+                return version
+        return self.version
+
+
+class Provisioned(msgspec.Struct, frozen=True):
+    """Provisioned concurrency of a version or an alias."""
+
+    qualifier: str
+    requested: int
+    modified_ms: int
+
+    def share(self, alias: Alias | None, version: str) -> int:
+        """How many of these instances `version` gets: by weight, as AWS allocates them to an alias's two versions."""
+        if alias is None:
+            return self.requested if self.qualifier == version else 0
+        additional = {name: round(self.requested * weight) for name, weight in alias.weights.items()}
+        if version in additional:
+            return additional[version]
+        return self.requested - sum(additional.values()) if alias.version == version else 0
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a layer."""
+
+    name: str
+    version: int
+    account: str
+    region: str
+    partition: str
+    package: Package
+    created_ms: int
+    unzipped_bytes: int
+    description: str = ""
+    license: str = ""
+    runtimes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def layer_arn(self) -> str:
+        return f"arn:{self.partition}:lambda:{self.region}:{self.account}:layer:{self.name}"
+
+    @property
+    def arn(self) -> str:
+        """The version's."""
+        return f"{self.layer_arn}:{self.version}"
+
+
+class CodeSigning(msgspec.Struct, frozen=True, kw_only=True):
+    """A code signing configuration: who may sign, and what becomes of what they did not sign."""
+
+    id: str
+    arn: str
+    publishers: tuple[str, ...]
+    policy: str
+    modified_ms: int
+    description: str = ""
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+
 
 class Policy(msgspec.Struct, frozen=True):
-    """A function's resource policy: statements in the order in which they were added."""
+    """A resource policy of a function, one of its versions or aliases, or a layer version: statements in the order in
+    which they were added."""
 
     revision: str
     statements: list[dict[str, Any]]
@@ -95,6 +196,8 @@ class Event(msgspec.Struct, frozen=True):
     client_context: str = ""
     last_error: str = ""
     """What the last failure answered, for the dead-letter queue."""
+    qualifier: str = ""
+    """The version or alias that was called; "" is $LATEST."""
 
 
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):

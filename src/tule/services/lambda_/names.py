@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from tule.kernel.context import RequestContext
 from tule.kernel.errors import AwsError
-from tule.services.lambda_.models import LATEST
 
 FUNCTION_NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:)?"
@@ -133,10 +132,8 @@ def function_not_found(context: RequestContext, name: FunctionName) -> ResourceN
     return ResourceNotFoundError(f"Function not found: {arn_of(context, name)}")
 
 
-def only_latest(context: RequestContext, name: FunctionName) -> None:
-    """Refuse a qualifier that names a version or alias: this release has $LATEST alone."""
-    if name.qualifier and name.qualifier != LATEST:
-        raise function_not_found(context, name)
+def alias_not_found(context: RequestContext, name: FunctionName) -> ResourceNotFoundError:
+    return ResourceNotFoundError(f"Cannot find alias arn: {arn_of(context, name)}")
 
 
 def only_unqualified(name: FunctionName) -> None:

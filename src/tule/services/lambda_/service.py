@@ -2,7 +2,17 @@
 
 from tule.services.declaration import Coordinate, Edge, Service
 from tule.services.lambda_.execution import start, stop
-from tule.services.lambda_.operations import concurrency, functions, invocations, mappings, permissions, reads, tags
+from tule.services.lambda_.operations import (
+    aliases,
+    concurrency,
+    functions,
+    invocations,
+    mappings,
+    permissions,
+    reads,
+    tags,
+    versions,
+)
 from tule.services.lambda_.packages import CODE_PATH, download_code
 
 SERVICE = Service(
@@ -12,7 +22,13 @@ SERVICE = Service(
         "GetFunction": Coordinate(functions.get_function),
         "GetFunctionConfiguration": Coordinate(functions.get_function_configuration),
         "ListFunctions": Coordinate(functions.list_functions),
-        "ListVersionsByFunction": Coordinate(functions.list_versions_by_function),
+        "PublishVersion": Coordinate(versions.publish_version),
+        "ListVersionsByFunction": Coordinate(versions.list_versions_by_function),
+        "CreateAlias": Coordinate(aliases.create_alias),
+        "GetAlias": Coordinate(aliases.get_alias),
+        "ListAliases": Coordinate(aliases.list_aliases),
+        "UpdateAlias": Coordinate(aliases.update_alias),
+        "DeleteAlias": Coordinate(aliases.delete_alias),
         "UpdateFunctionCode": Coordinate(functions.update_function_code),
         "UpdateFunctionConfiguration": Coordinate(functions.update_function_configuration),
         "DeleteFunction": Coordinate(functions.delete_function),
@@ -41,10 +57,9 @@ SERVICE = Service(
     stop=stop,
     resources="tule.services.lambda_.cfn",
     coverage={
-        "CreateFunction": "Zip packages, python3.* and nodejs*.x. Layers, VPCs, images, SnapStart, versions: 501.",
+        "CreateFunction": "Zip packages, python3.* and nodejs*.x. Layers, VPCs, images: 501.",
         "CreateEventSourceMapping": "SQS queues, without filters.",
         "AddPermission": "Stored; nothing evaluates policies yet.",
-        "ListVersionsByFunction": "$LATEST alone.",
         "GetFunctionRecursionConfig": "Allow: loops are not detected yet.",
     },
 )

@@ -77,7 +77,7 @@ NOT_HONOURED: Final = {
     "KMSKeyArn": "Environment variables are not encrypted with a customer's key.",
     "CodeSigningConfigArn": "Code signing is not implemented.",
     "CapacityProviderConfig": "Managed instances are not implemented.",
-    "PublishTo": "Published versions are not implemented.",
+    "PublishTo": "Managed instances, whose $LATEST.PUBLISHED it names, are not implemented.",
     "DurableConfig": "Durable functions are not implemented.",
     "TenancyConfig": "Tenant isolation is not implemented.",
 }
@@ -99,10 +99,6 @@ def refuse_what_is_not_honoured(operation: str, request: Members[str, Any]) -> N
     vpc = request.get("VpcConfig") or {}
     if vpc.get("SubnetIds") or vpc.get("SecurityGroupIds"):
         raise OperationNotImplementedError("lambda", operation, "VpcConfig names subnets, and Tule has no VPCs.")
-    if (request.get("SnapStart") or {}).get("ApplyOn", "None") != "None":
-        raise OperationNotImplementedError("lambda", operation, "SnapStart needs published versions.")
-    if request.get("Publish"):
-        raise OperationNotImplementedError("lambda", operation, "Publish was given: versions are not implemented.")
 
 
 def settings(operation: str, request: Members[str, Any], name: str) -> dict[str, Any]:
@@ -208,6 +204,10 @@ def _dead_letter(operation: str, config: Members[str, Any]) -> str:
     return target
 
 
+def _snap_start(_operation: str, config: Members[str, Any]) -> bool:
+    return config.get("ApplyOn") == "PublishedVersions"
+
+
 _SIMPLE: Final = (
     ("Role", "role", _role),
     ("Runtime", "runtime", check_runtime),
@@ -219,6 +219,7 @@ _SIMPLE: Final = (
     ("Architectures", "architecture", _architecture),
     ("TracingConfig", "tracing", _tracing),
     ("DeadLetterConfig", "dead_letter_arn", _dead_letter),
+    ("SnapStart", "snap_start", _snap_start),
 )
 
 

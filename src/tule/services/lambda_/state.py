@@ -3,26 +3,36 @@
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from tule.kernel.context import RequestContext
-from tule.services.lambda_.models import Event, Function, Mapping, Policy
+from tule.services.lambda_.limits import VERSION_DIGITS
+from tule.services.lambda_.models import LATEST, Alias, Event, Function, Mapping, Policy, Provisioned
 from tule.store.contract import Store
 from tule.store.keys import pack, prefix_end
 from tule.store.transaction import ReadTxn, ShardKey, Txn
 
 SERVICE = "lambda"
 FUNCTIONS = "function"
+VERSIONS = "version"
+PROVISIONED = "provisioned"
 MAPPINGS = "mapping"
 PLACES = "place"
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_FUNCTION = pack("function", "$LATEST")
-_POLICY = pack("policy")
+_FUNCTION = pack("function", LATEST)
+_VERSIONS = pack("version")
+_PUBLISHED = pack("published")
+_ALIASES = pack("alias")
+_POLICIES = pack("policy")
+_PROVISIONED = pack("provisioned")
 _EVENTS = pack("event")
 _MAPPINGS = pack("mapping")
 _encode = msgspec.msgpack.Encoder().encode
 _function = msgspec.msgpack.Decoder(Function)
+_alias = msgspec.msgpack.Decoder(Alias)
+_provisioned = msgspec.msgpack.Decoder(Provisioned)
 _policy = msgspec.msgpack.Decoder(Policy)
 _event = msgspec.msgpack.Decoder(Event)
 _mapping = msgspec.msgpack.Decoder(Mapping)
@@ -42,32 +52,146 @@ def mappings_shard(account: str, region: str) -> ShardKey:
 
 
 def read_function(txn: ReadTxn) -> Function | None:
+    """$LATEST."""
     raw = txn.get(_FUNCTION)
     return None if raw is None else _function.decode(raw)
 
 
 def write_function(txn: Txn, function: Function) -> None:
+    """$LATEST, or a published version's new status."""
     raw = _encode(function)
-    txn.put(_FUNCTION, raw)
-    txn.enlist(FUNCTIONS, function.name, raw)
+    if function.version == LATEST:
+        txn.put(_FUNCTION, raw)
+        txn.enlist(FUNCTIONS, function.name, raw)
+    else:
+        txn.put(pack("version", int(function.version)), raw)
+        txn.enlist(VERSIONS, version_entry(function.name, function.version), raw)
 
 
 def erase_function(txn: Txn, name: str) -> None:
+    """The function with all its versions and aliases. What stays is the last version's number: AWS uses none again."""
+    for version in all_versions(txn):
+        erase_version(txn, name, version.version)
+    for qualifier in all_provisioned(txn):
+        erase_provisioned(txn, name, qualifier)
+    for prefix in (_ALIASES, _POLICIES):
+        txn.delete_range(prefix, prefix_end(prefix))
     txn.delete(_FUNCTION)
-    txn.delete(_POLICY)
     txn.delist(FUNCTIONS, name)
 
 
-def read_policy(txn: ReadTxn) -> Policy | None:
-    raw = txn.get(_POLICY)
+def version_entry(name: str, version: str) -> str:
+    """A version's name in the directory: by function, then by number. A space sorts before all that names may have."""
+    return f"{name} {int(version):012d}"
+
+
+def read_version(txn: ReadTxn, version: str) -> Function | None:
+    """A version as it was published, with what belongs to the function as a whole."""
+    latest = read_function(txn)
+    if latest is None or version == LATEST:
+        return latest
+    if not version.isascii() or len(version) > VERSION_DIGITS or str(int(version)) != version:
+        return None  # no number that a version has, as 01
+    raw = txn.get(pack("version", int(version)))
+    return None if raw is None else _of(latest, _function.decode(raw))
+
+
+def _of(latest: Function, version: Function) -> Function:
+    return replace(version, tags=latest.tags, reserved_concurrency=latest.reserved_concurrency)
+
+
+def all_versions(txn: ReadTxn, after: int = 0, limit: int = 100_000) -> list[Function]:
+    """Published versions by number."""
+    latest = read_function(txn)
+    if latest is None:
+        return []
+    found = txn.scan(pack("version", after + 1), prefix_end(_VERSIONS), limit)
+    return [_of(latest, _function.decode(value)) for _, value in found]
+
+
+def last_published(txn: ReadTxn) -> int:
+    """The number of the version that was published last, also if it is gone; 0 before the first."""
+    raw = txn.get(_PUBLISHED)
+    return 0 if raw is None else int(raw)
+
+
+def publish(txn: Txn, version: Function) -> None:
+    """Keep a new version."""
+    txn.put(_PUBLISHED, version.version.encode())
+    write_function(txn, version)
+
+
+def erase_version(txn: Txn, name: str, version: str) -> None:
+    txn.delete(pack("version", int(version)))
+    txn.delete(_policy_key(version))
+    txn.delist(VERSIONS, version_entry(name, version))
+
+
+def read_alias(txn: ReadTxn, name: str) -> Alias | None:
+    raw = txn.get(pack("alias", name))
+    return None if raw is None else _alias.decode(raw)
+
+
+def write_alias(txn: Txn, alias: Alias) -> None:
+    txn.put(pack("alias", alias.name), _encode(alias))
+
+
+def erase_alias(txn: Txn, name: str) -> None:
+    txn.delete(pack("alias", name))
+    txn.delete(_policy_key(name))
+
+
+def all_aliases(txn: ReadTxn, after: str = "", limit: int = 100_000) -> list[Alias]:
+    """Aliases by name."""
+    start = pack("alias", after) + b"\0" if after else _ALIASES
+    return [_alias.decode(value) for _, value in txn.scan(start, prefix_end(_ALIASES), limit)]
+
+
+def read_provisioned(txn: ReadTxn, qualifier: str) -> Provisioned | None:
+    raw = txn.get(pack("provisioned", qualifier))
+    return None if raw is None else _provisioned.decode(raw)
+
+
+def write_provisioned(txn: Txn, function_name: str, config: Provisioned) -> None:
+    txn.put(pack("provisioned", config.qualifier), _encode(config))
+    txn.enlist(PROVISIONED, f"{function_name} {config.qualifier}", _encode(config))
+
+
+def erase_provisioned(txn: Txn, function_name: str, qualifier: str) -> None:
+    txn.delete(pack("provisioned", qualifier))
+    txn.delist(PROVISIONED, f"{function_name} {qualifier}")
+
+
+def all_provisioned(txn: ReadTxn) -> dict[str, Provisioned]:
+    """By qualifier."""
+    configs = [_provisioned.decode(value) for _, value in txn.scan(_PROVISIONED, prefix_end(_PROVISIONED), 100_000)]
+    return {config.qualifier: config for config in configs}
+
+
+def provisioned_for(txn: ReadTxn, version: str) -> int:
+    """Instances of a version to keep initialised: its own and those of aliases that lead to it."""
+    return sum(
+        config.share(None if config.qualifier.isdigit() else read_alias(txn, config.qualifier), version)
+        for config in all_provisioned(txn).values()
+        if config.qualifier.isdigit() or read_alias(txn, config.qualifier) is not None
+    )
+
+
+def _policy_key(qualifier: str) -> bytes:
+    return pack("policy", qualifier) if qualifier else pack("policy")
+
+
+def read_policy(txn: ReadTxn, qualifier: str = "") -> Policy | None:
+    """The policy of the function, or of one of its versions or aliases."""
+    raw = txn.get(_policy_key(qualifier))
     return None if raw is None else _policy.decode(raw)
 
 
-def write_policy(txn: Txn, policy: Policy) -> None:
+def write_policy(txn: Txn, policy: Policy, qualifier: str = "") -> None:
     if policy.statements:
-        txn.put(_POLICY, _encode(policy))
+        txn.put(_policy_key(qualifier), _encode(policy))
     else:
-        txn.delete(_POLICY)
+        txn.delete(_policy_key(qualifier))
 
 
 def event_key(event_id: int) -> bytes:
@@ -122,6 +246,18 @@ async def list_functions(store: Store, context: RequestContext, after: str = "",
     """Committed functions of the context's account and region, by name."""
     entries = await store.directory(SERVICE, context.account, context.region, FUNCTIONS, after=after, limit=limit)
     return [_function.decode(entry.value) for entry in entries]
+
+
+async def list_versions(store: Store, context: RequestContext, after: str = "", limit: int = 10_000) -> list[Function]:
+    """Committed published versions of the context's account and region, by function and number."""
+    entries = await store.directory(SERVICE, context.account, context.region, VERSIONS, after=after, limit=limit)
+    return [_function.decode(entry.value) for entry in entries]
+
+
+async def list_provisioned(store: Store, context: RequestContext) -> list[tuple[str, Provisioned]]:
+    """Committed provisioned concurrency of the context's account and region: (function name, configuration)."""
+    entries = await store.directory(SERVICE, context.account, context.region, PROVISIONED, limit=100_000)
+    return [(entry.name.partition(" ")[0], _provisioned.decode(entry.value)) for entry in entries]
 
 
 async def places(store: Store) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tule.services.lambda_.models import LATEST, Function, Logging, Mapping
+from tule.services.lambda_.models import LATEST, Alias, Function, Logging, Mapping, Status
 
 
 def last_modified(instant_ms: int) -> str:
@@ -12,12 +12,28 @@ def last_modified(instant_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ms % 1000:03d}+0000"
 
 
-def configuration(function: Function, *, qualified: bool = False) -> dict[str, Any]:
-    """FunctionConfiguration. AWS leaves out what is unset; `qualified` puts $LATEST into the ARN, as asked for."""
-    status = function.status
+def configuration(function: Function, qualifier: str = "") -> dict[str, Any]:
+    """FunctionConfiguration. AWS leaves out what is unset; the ARN has the qualifier by which the caller asked."""
+    return {**listed(function, qualifier), **_life_cycle(function.status)}
+
+
+def _life_cycle(status: Status) -> dict[str, str]:
+    told = {
+        "State": status.state,
+        "LastUpdateStatus": status.update,
+        "StateReason": status.reason,
+        "StateReasonCode": status.reason_code,
+        "LastUpdateStatusReason": status.update_reason,
+        "LastUpdateStatusReasonCode": status.update_reason_code,
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def listed(function: Function, qualifier: str = "") -> dict[str, Any]:
+    """FunctionConfiguration as lists have it: without the life cycle, as AWS's documentation of ListFunctions says."""
     result: dict[str, Any] = {
         "FunctionName": function.name,
-        "FunctionArn": f"{function.arn}:{LATEST}" if qualified else function.arn,
+        "FunctionArn": f"{function.arn}:{qualifier}" if qualifier else function.arn,
         "Runtime": function.runtime,
         "Role": function.role,
         "Handler": function.handler,
@@ -27,28 +43,43 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
         "MemorySize": function.memory_mb,
         "LastModified": last_modified(function.modified_ms),
         "CodeSha256": function.package.sha256_base64,
-        "Version": LATEST,
+        "Version": function.version,
         "TracingConfig": {"Mode": function.tracing},
         "RevisionId": function.revision,
-        "State": status.state,
         "PackageType": "Zip",
         "Architectures": [function.architecture],
         "EphemeralStorage": {"Size": function.ephemeral_mb},
-        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "SnapStart": _snap_start(function),
         "LoggingConfig": _logging(function.logging),
     }
-    told = {
-        "LastUpdateStatus": status.update,
-        "StateReason": status.reason,
-        "StateReasonCode": status.reason_code,
-        "LastUpdateStatusReason": status.update_reason,
-        "LastUpdateStatusReasonCode": status.update_reason_code,
-    }
-    result.update({key: value for key, value in told.items() if value})
     if function.environment is not None:
         result["Environment"] = {"Variables": function.environment}
     if function.dead_letter_arn:
         result["DeadLetterConfig"] = {"TargetArn": function.dead_letter_arn}
+    if function.layers:
+        result["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.package.size_bytes} for layer in function.layers]
+    return result
+
+
+def _snap_start(function: Function) -> dict[str, str]:
+    """Published versions are optimised, $LATEST never is."""
+    if not function.snap_start:
+        return {"ApplyOn": "None", "OptimizationStatus": "Off"}
+    on = function.version != LATEST and function.status.state == "Active"
+    return {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On" if on else "Off"}
+
+
+def alias_configuration(alias: Alias, function_arn: str) -> dict[str, Any]:
+    """AliasConfiguration."""
+    result: dict[str, Any] = {
+        "AliasArn": f"{function_arn}:{alias.name}",
+        "Name": alias.name,
+        "FunctionVersion": alias.version,
+        "Description": alias.description,
+        "RevisionId": alias.revision,
+    }
+    if alias.weights:
+        result["RoutingConfig"] = {"AdditionalVersionWeights": alias.weights}
     return result
 
 

@@ -9,25 +9,23 @@ from tule.observe import ledger
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state, views
 from tule.services.lambda_.execution import execution
-from tule.services.lambda_.models import Function, Logging, Status
+from tule.services.lambda_.lifecycle import CREATING, UPDATING, require_settled
+from tule.services.lambda_.models import LATEST, Function, Logging
 from tule.services.lambda_.names import (
-    PENDING,
     FunctionName,
     InvalidParameterValueError,
     PreconditionFailedError,
     ResourceConflictError,
     ResourceNotFoundError,
     function_not_found,
-    only_latest,
     only_unqualified,
     parse_name,
 )
 from tule.services.lambda_.packages import code_url, take_package
+from tule.services.lambda_.publishing import publish
+from tule.services.lambda_.qualifiers import is_alias, read_qualified
 from tule.services.lambda_.settings import check_tags, refuse_what_is_not_honoured, settings
 from tule.store.transaction import Txn
-
-CREATING = Status("Pending", "The function is being created.", "Creating", "")
-UPDATING = Status(update="InProgress", update_reason="The function is being created.", update_reason_code="Creating")
 
 Request = dict[str, Any]
 
@@ -64,15 +62,23 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
         **fields,
     )
 
-    def create(txn: Txn) -> None:
+    version_revision = ctx.env.random.uuid()
+
+    def create(txn: Txn) -> Function | None:
         if state.read_function(txn) is not None:
             raise ResourceConflictError(f"Function already exist: {name.name}")
         state.write_function(txn, function)
+        if not request.get("Publish"):
+            return None
+        return publish(txn, function, description=None, revision=version_revision, modified_ms=now, status=CREATING)
 
     await execution(ctx.env).remember_place(name.account, name.region)
-    await ctx.store.transact(state.function_shard(*name[:3]), create, ctx.request)
+    version = await ctx.store.transact(state.function_shard(*name[:3]), create, ctx.request)
     await execution(ctx.env).changed(function)
-    return views.configuration(function)
+    if version is None:
+        return views.configuration(function)
+    await execution(ctx.env).changed(version)
+    return views.configuration(version)
 
 
 async def _refuse_existing(ctx: Context, name: FunctionName) -> None:
@@ -82,19 +88,17 @@ async def _refuse_existing(ctx: Context, name: FunctionName) -> None:
 
 
 async def _read(ctx: Context, request: Request) -> tuple[FunctionName, Function]:
+    """What a request names: $LATEST without a qualifier, or the version that its qualifier means."""
     name = parse_name(ctx.request, request["FunctionName"], request.get("Qualifier") or "")
-    function = await ctx.store.read(state.function_shard(*name[:3]), state.read_function, ctx.request)
-    if function is None:
-        raise function_not_found(ctx.request, name)
-    only_latest(ctx.request, name)
-    return name, function
+    shard = state.function_shard(*name[:3])
+    return name, await ctx.store.read(shard, lambda txn: read_qualified(txn, ctx.request, name), ctx.request)
 
 
 async def get_function(ctx: Context, request: Request) -> dict[str, Any]:
     name, function = await _read(ctx, request)
     location = code_url(ctx.env, ctx.request.base_url, function.package)
     result: dict[str, Any] = {
-        "Configuration": views.configuration(function, qualified=bool(name.qualifier)),
+        "Configuration": views.configuration(function, name.qualifier),
         "Code": {"RepositoryType": "S3", "Location": location},
     }
     if function.tags:
@@ -106,56 +110,56 @@ async def get_function(ctx: Context, request: Request) -> dict[str, Any]:
 
 async def get_function_configuration(ctx: Context, request: Request) -> dict[str, Any]:
     name, function = await _read(ctx, request)
-    return views.configuration(function, qualified=bool(name.qualifier))
+    return views.configuration(function, name.qualifier)
 
 
 async def list_functions(ctx: Context, request: Request) -> dict[str, Any]:
-    """Up to 50 a page in name order; the marker is the last name of the page before."""
+    """Up to 50 a page by name and version; the marker is the last entry of the page before."""
     page = min(request.get("MaxItems") or limits.LIST_PAGE, limits.LIST_PAGE)
-    found = await state.list_functions(ctx.store, ctx.request, request.get("Marker") or "", page + 1)
-    qualified = request.get("FunctionVersion") == "ALL"
-    result: dict[str, Any] = {
-        "Functions": [views.configuration(function, qualified=qualified) for function in found[:page]]
-    }
+    name, _, version = (request.get("Marker") or "").partition(":")
+    every = request.get("FunctionVersion") == "ALL"
+    found = await state.list_functions(ctx.store, ctx.request, name, page + 1)
+    if every:
+        after = state.version_entry(name, version if version.isdigit() else "0") if name else ""
+        found += await state.list_versions(ctx.store, ctx.request, after, page + 1)
+        found.sort(key=lambda one: (one.name, 0 if one.version == LATEST else int(one.version)))
+    result: dict[str, Any] = {"Functions": [views.listed(one, one.version if every else "") for one in found[:page]]}
     if len(found) > page:
-        result["NextMarker"] = found[page - 1].name
+        last = found[page - 1]
+        result["NextMarker"] = f"{last.name}:{last.version}" if every else last.name
     return result
 
 
-async def list_versions_by_function(ctx: Context, request: Request) -> dict[str, Any]:
-    """$LATEST alone, since nothing can publish another version yet."""
-    _, function = await _read(ctx, request)
-    return {"Versions": [views.configuration(function, qualified=True)]}
-
-
 def _updatable(function: Function, request: Request) -> None:
-    if function.status.state == "Pending":
-        raise ResourceConflictError(PENDING)
-    if function.status.update == "InProgress":
-        raise ResourceConflictError(
-            f"The operation cannot be performed at this time. An update is in progress for resource: {function.arn}"
-        )
+    require_settled(function)
     if request.get("RevisionId") and request["RevisionId"] != function.revision:
         raise PreconditionFailedError
 
 
 async def _update(
     ctx: Context, name: FunctionName, request: Request, change: Callable[[Function], Function]
-) -> Function:
-    revision, now = ctx.env.random.uuid(), ctx.env.clock.now()
+) -> tuple[Function, Function | None]:
+    """$LATEST as it is now, and the version that was published from it if the request asks for one."""
+    revision, version_revision, now = ctx.env.random.uuid(), ctx.env.random.uuid(), ctx.env.clock.now()
 
-    def update(txn: Txn) -> Function:
+    def update(txn: Txn) -> tuple[Function, Function | None]:
         function = state.read_function(txn)
         if function is None:
             raise function_not_found(ctx.request, name)
         _updatable(function, request)
         changed = replace(change(function), revision=revision, modified_ms=now, status=UPDATING)
         state.write_function(txn, changed)
-        return changed
+        if not request.get("Publish"):
+            return changed, None
+        return changed, publish(
+            txn, changed, description=None, revision=version_revision, modified_ms=now, status=CREATING
+        )
 
-    function = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
+    function, version = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
     await execution(ctx.env).changed(function)
-    return function
+    if version is not None:
+        await execution(ctx.env).changed(version)
+    return function, version
 
 
 async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]:
@@ -169,28 +173,29 @@ async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]
     package = await take_package(ctx, request)
     if request.get("DryRun"):
         return views.configuration(replace(function, package=package, **architecture))
-    changed = await _update(ctx, name, request, lambda old: replace(old, package=package, **architecture))
-    return views.configuration(changed)
+    changed, version = await _update(ctx, name, request, lambda old: replace(old, package=package, **architecture))
+    return views.configuration(changed) if version is None else views.configuration(version, version.version)
 
 
 async def update_function_configuration(ctx: Context, request: Request) -> dict[str, Any]:
     name, _ = await _read(ctx, request)
     only_unqualified(name)
     fields = settings("UpdateFunctionConfiguration", request, name.name)
-    changed = await _update(ctx, name, request, lambda old: replace(old, **fields))
+    changed, _ = await _update(ctx, name, request, lambda old: replace(old, **fields))
     return views.configuration(changed)
 
 
 async def delete_function(ctx: Context, request: Request) -> dict[str, Any]:
+    """The function with everything of it, or the version that is named; one that isn't there is no error, as on AWS."""
     name = parse_name(ctx.request, request["FunctionName"], request.get("Qualifier") or "")
+    arn = ctx.request.arn("lambda", f"function:{name.name}")
 
     def delete(txn: Txn) -> None:
-        function = state.read_function(txn)
-        if function is None:
-            raise ResourceNotFoundError(f"Function not found: {ctx.request.arn('lambda', 'function:' + name.name)}")
-        if name.qualifier == "$LATEST":
-            raise InvalidParameterValueError("$LATEST version cannot be deleted without deleting the function.")
-        only_latest(ctx.request, name)
+        if state.read_function(txn) is None:
+            raise ResourceNotFoundError(f"Function not found: {arn}")
+        if name.qualifier:
+            _delete_version(txn, name)
+            return
         waiting = len(state.scan_events(txn, 0, limits.EVENTS_WAITING_MAX))
         if waiting:
             ledger.record(txn, f"lambda:{name.name}/async", ledger.DROPPED, waiting)
@@ -198,5 +203,23 @@ async def delete_function(ctx: Context, request: Request) -> dict[str, Any]:
         state.erase_function(txn, name.name)
 
     await ctx.store.transact(state.function_shard(*name[:3]), delete, ctx.request)
-    await execution(ctx.env).deleted(name)
+    if name.qualifier:
+        execution(ctx.env).version_deleted(name, arn)
+    else:
+        await execution(ctx.env).deleted(name, arn)
     return {"StatusCode": 204}
+
+
+def _delete_version(txn: Txn, name: FunctionName) -> None:
+    if name.qualifier == LATEST:
+        raise InvalidParameterValueError("$LATEST version cannot be deleted without deleting the function.")
+    if is_alias(name.qualifier):
+        raise InvalidParameterValueError("Deletion of functions by alias is not currently supported.")
+    users = [alias.name for alias in state.all_aliases(txn) if name.qualifier in (alias.version, *alias.weights)]
+    if users:
+        raise ResourceConflictError(
+            f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]"
+        )
+    if state.read_version(txn, name.qualifier) is not None:
+        state.erase_provisioned(txn, name.name, name.qualifier)
+        state.erase_version(txn, name.name, name.qualifier)

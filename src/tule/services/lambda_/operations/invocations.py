@@ -9,7 +9,6 @@ from tule.kernel.errors import AwsError, OperationNotImplementedError
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits
 from tule.services.lambda_.execution import Invocation, execution
-from tule.services.lambda_.models import LATEST
 from tule.services.lambda_.names import parse_name
 
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
@@ -55,7 +54,11 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         await runner.events.accept(context, resolved, invocation)
         return {"StatusCode": 202, "Payload": b""}
     outcome = await runner.run(resolved, invocation)
-    result: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": outcome.payload}
+    result: dict[str, Any] = {
+        "StatusCode": 200,
+        "ExecutedVersion": resolved.function.version,
+        "Payload": outcome.payload,
+    }
     if outcome.error:
         result["FunctionError"] = outcome.error
     if request.get("LogType") == "Tail":

@@ -9,13 +9,14 @@ from tule.kernel.errors import AwsError, OperationNotImplementedError
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state, views
 from tule.services.lambda_.execution import execution
-from tule.services.lambda_.models import LATEST, Function, Mapping
+from tule.services.lambda_.models import Function, Mapping
 from tule.services.lambda_.names import (
     InvalidParameterValueError,
     ResourceConflictError,
     ResourceNotFoundError,
     parse_name,
 )
+from tule.services.lambda_.qualifiers import read_qualified
 from tule.services.lambda_.settings import check_tags
 from tule.store.transaction import ReadTxn, Txn
 
@@ -113,10 +114,12 @@ async def _check_queue(ctx: Context, arn: Arn, function: Function) -> None:
 async def _function(ctx: Context, text: str) -> tuple[Function, str]:
     """The function that a mapping names, and the ARN it is to be printed with."""
     name = parse_name(ctx.request, text)
-    function = await ctx.store.read(state.function_shard(*name[:3]), state.read_function, ctx.request)
-    if function is None or name.qualifier not in ("", LATEST):
-        raise InvalidParameterValueError("Function does not exist")
-    return function, f"{function.arn}:{LATEST}" if name.qualifier else function.arn
+    shard = state.function_shard(*name[:3])
+    try:
+        function = await ctx.store.read(shard, lambda txn: read_qualified(txn, ctx.request, name), ctx.request)
+    except ResourceNotFoundError:
+        raise InvalidParameterValueError("Function does not exist") from None
+    return function, f"{function.arn}:{name.qualifier}" if name.qualifier else function.arn
 
 
 async def create_event_source_mapping(ctx: Context, request: Request) -> dict[str, Any]:

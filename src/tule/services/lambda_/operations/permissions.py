@@ -15,10 +15,9 @@ from tule.services.lambda_.names import (
     ResourceConflictError,
     ResourceNotFoundError,
     arn_of,
-    function_not_found,
-    only_latest,
     parse_name,
 )
+from tule.services.lambda_.qualifiers import require_qualifier
 from tule.store.transaction import ReadTxn, Txn
 
 Request = dict[str, Any]
@@ -78,10 +77,8 @@ def _statement(ctx: Context, name: FunctionName, request: Request) -> dict[str, 
 
 
 def _existing(ctx: Context, txn: ReadTxn, name: FunctionName) -> Policy:
-    if state.read_function(txn) is None:
-        raise function_not_found(ctx.request, name)
-    only_latest(ctx.request, name)
-    return state.read_policy(txn) or Policy("", [])
+    require_qualifier(txn, ctx.request, name)
+    return state.read_policy(txn, name.qualifier) or Policy("", [])
 
 
 def _same_revision(policy: Policy, request: Request) -> None:
@@ -104,7 +101,7 @@ async def add_permission(ctx: Context, request: Request) -> dict[str, Any]:
                 f"The statement id ({statement['Sid']}) provided already exists. "
                 "Please provide a new statement id, or remove the existing statement."
             )
-        state.write_policy(txn, Policy(revision, [*policy.statements, statement]))
+        state.write_policy(txn, Policy(revision, [*policy.statements, statement]), name.qualifier)
 
     await ctx.store.transact(state.function_shard(*name[:3]), add, ctx.request)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
@@ -138,7 +135,7 @@ async def remove_permission(ctx: Context, request: Request) -> dict[str, Any]:
         if len(kept) == len(policy.statements):
             raise ResourceNotFoundError(f"Statement {sid} is not found in resource policy.")
         _same_revision(policy, request)
-        state.write_policy(txn, Policy(revision, kept))
+        state.write_policy(txn, Policy(revision, kept), name.qualifier)
 
     await ctx.store.transact(state.function_shard(*name[:3]), remove, ctx.request)
     return {}

@@ -4,17 +4,16 @@ from typing import Any
 
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state
-from tule.services.lambda_.names import function_not_found, only_latest, parse_name
+from tule.services.lambda_.names import parse_name
+from tule.services.lambda_.qualifiers import read_qualified
 
 Request = dict[str, Any]
 
 
 async def _arn(ctx: Context, request: Request) -> str:
     name = parse_name(ctx.request, request["FunctionName"], request.get("Qualifier") or "")
-    function = await ctx.store.read(state.function_shard(*name[:3]), state.read_function, ctx.request)
-    if function is None:
-        raise function_not_found(ctx.request, name)
-    only_latest(ctx.request, name)
+    shard = state.function_shard(*name[:3])
+    function = await ctx.store.read(shard, lambda txn: read_qualified(txn, ctx.request, name), ctx.request)
     return f"{function.arn}:{name.qualifier}" if name.qualifier else function.arn
 
 
