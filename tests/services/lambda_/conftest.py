@@ -37,12 +37,12 @@ class Functions:
 
     def deploy(self, source, name="worker", **settings):
         self.create(source, name, **settings)
-        self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02})
         return self.client.get_function_configuration(FunctionName=name)["FunctionArn"]
 
     def replace(self, source, name="worker"):
         self.client.update_function_code(FunctionName=name, ZipFile=package({"app.py": source}))
-        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02})
 
 
 @pytest.fixture
