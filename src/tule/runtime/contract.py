@@ -129,7 +129,7 @@ class InstanceInfo:
     """"" for one that is parked: ready but without code."""
     version: str
     runtime: str
-    state: Literal["starting", "parked", "idle", "busy"]
+    state: Literal["starting", "parked", "idle", "busy", "snapshot"]
     pid: int
     """As the runner's process namespace has it; 0 while starting."""
     invocations: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import msgspec
 
 from tule.runtime.contract import FunctionVersion
 
-CLAIM, INVOKE, READY, DONE = b"CIRD"
+CLAIM, INVOKE, READY, DONE, CHUNK = b"CIRDK"
 _HEADER: Final = struct.Struct("<IB")
 _HEAD: Final = struct.Struct("<I")
 
@@ -24,6 +25,9 @@ LINE_MAX_BYTES: Final = 256 * 1024
 
 EARLY_LINES_MAX: Final = 1000
 """Lines kept between two requests (ours)."""
+
+PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
+"""linux/pidfd.h, since Linux 6.9."""
 
 READ_BYTES: Final = 64 * 1024
 ENDED_WITHIN_S: Final = 2.0
@@ -52,7 +56,20 @@ class Instance(asyncio.Protocol):
         self.invocations = 0
         self.idle_since_s = 0.0
         self.retired = False
+        self.provisioned = False
+        """Started ahead of requests, and kept."""
+        self.restored = False
+        """Came of a snapshot."""
+        self.origin = False
+        """Holds a snapshot and serves nobody."""
+        self.frozen = False
+        self.pidfd = -1
+        """Names the process group of the function, whichever process namespace it is in; -1 where the kernel can't."""
+        self.rest: asyncio.Future[None] | None = None
+        """Not done while extensions are busy after the answer."""
         self.alive = True
+        self.on_chunk: Callable[[str, bytes], None] | None = None
+        """Takes what a function streams: its content type, with the first chunk, and the bytes."""
         self.early: list[str] = []
         """What it printed while nobody was there to hear it."""
         self._listener: Callable[[list[str]], None] | None = None
@@ -101,6 +118,15 @@ class Instance(asyncio.Protocol):
         if sent < len(data):
             self._transport.write(data[sent:])
 
+    def pause(self) -> None:
+        """Read no more frames: what it streams has nowhere to go yet."""
+        if self.alive:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.alive:
+            self._transport.resume_reading()
+
     async def exit_status(self) -> int | None:
         """How it ended: an exit code, or a signal's number negated; None if the runner doesn't say in time."""
         with suppress(TimeoutError):
@@ -112,6 +138,31 @@ class Instance(asyncio.Protocol):
         """Hang up: a process between two requests ends by itself."""
         if self.alive:
             self._transport.close()
+
+    # -- rest
+
+    def freeze(self) -> None:
+        """Let it not run until `thaw`: between two requests a function has no time of its own."""
+        self.frozen = True  # said of one that can't be, too: nobody need try again
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the group of the function's processes, at once: no other process of ours need wake up for it."""
+        if self.pidfd < 0:
+            return
+        for flags in (PIDFD_SIGNAL_PROCESS_GROUP, 0):
+            try:
+                signal.pidfd_send_signal(self.pidfd, number, None, flags)
+            except ProcessLookupError:
+                return  # it has ended, and the connection is about to say so
+            except OSError:
+                continue  # kernels before 6.9 know single processes only
+            return
 
     # -- asyncio.Protocol
 
@@ -145,7 +196,10 @@ class Instance(asyncio.Protocol):
         if not isinstance(head, dict):
             return False
         self.drain()
-        if kind in (READY, DONE) and self._answer is not None and not self._answer.done():
+        if kind == CHUNK:
+            if self.on_chunk is not None:
+                self.on_chunk(str(head.get("type") or ""), body[_HEAD.size + length :])
+        elif kind in (READY, DONE) and self._answer is not None and not self._answer.done():
             self._answer.set_result((head, body[_HEAD.size + length :]))
         return True
 
@@ -157,6 +211,9 @@ class Instance(asyncio.Protocol):
             self._loop.remove_reader(self._output)
             os.close(self._output)
             self._output = -1
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         for future in (self._answer, self.settled):
             if future is not None and not future.done():
                 future.set_exception(InstanceGoneError())

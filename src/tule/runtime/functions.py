@@ -1,7 +1,7 @@
 """Runs functions: the implementation of `tule.runtime.contract.FunctionRuntime`."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -9,28 +9,25 @@ import structlog
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
-from tule.runtime import environment, rungs
+from tule.runtime import environment, rungs, snapshots
 from tule.runtime.cloud_names import CloudNames
+from tule.runtime.cold_starts import ColdStarts
 from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
     InvokeOutcome,
-    NoCapacityError,
+    ResponseSink,
     RuntimeUnavailableError,
+    SnapshotOutcome,
 )
 from tule.runtime.execution_environment import Instance
 from tule.runtime.hosts import Interpreter, Interpreters
-from tule.runtime.invocation import Invocation
+from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
-from tule.runtime.pools import Pool, Pools
+from tule.runtime.pools import Caps, Pools, Start
+from tule.runtime.snapshots import Snapshots
 from tule.runtime.supply import Settings, Supply, scratch_folder
 from tule.runtime.worker import Worker
-
-INSTANCES_MAX: Final = 200
-"""Execution environments of all functions together (ours: they are processes of one machine)."""
-
-IDLE_S: Final = 600.0
-"""How long an instance waits for its next request before it ends (ours; AWS says "some minutes")."""
 
 _log = structlog.get_logger("tule.runtime")
 
@@ -48,9 +45,9 @@ class Functions:
         *,
         cache: Path | None = None,
         parked: int = 2,
-        instances_max: int = INSTANCES_MAX,
-        idle_s: float = IDLE_S,
+        caps: Caps | None = None,
         bare: bool = False,
+        snapshot_idle_s: float = snapshots.IDLE_S,
         names: CloudNames | None = None,
     ) -> None:
         self._home = home
@@ -67,17 +64,30 @@ class Functions:
         self.interpreters = Interpreters()
         self._warnings: dict[str, str] = {}
         self._supply: Supply | None = None
-        self._pools = Pools(machine, instances_max, idle_s, self._end)
+        self._caps = caps or Caps()
+        self._pools = Pools(machine, self._end, self._caps)
+        self.cold_starts = ColdStarts(machine, home / "cold-starts.json")
+        self.snapshots = Snapshots(
+            machine,
+            lambda: self.supply,
+            self._claim,
+            self._write_log,
+            lambda version: new_stream(version, machine, random),
+            snapshot_idle_s,
+        )
 
     # -- life
 
     async def start(self) -> None:
         """Ready at once: runner and zygotes come with the first function."""
         self.packages.open()
+        self.cold_starts.open()
 
     async def stop(self) -> None:
         """End every instance and the runner."""
         self._pools.close()
+        self.snapshots.close()
+        await self.cold_starts.close()
         if self._supply is not None:
             await self._supply.stop()
         if self._names is not None:
@@ -93,9 +103,10 @@ class Functions:
                 self._cache,
                 self._parked_count,
                 self._bare,
+                self._caps.rest_after_s,
             )
             self._supply = Supply(settings, self._machine, self.interpreters.own, self._names)
-            self._supply.on_lost = self._pools.lost
+            self._supply.on_lost = self._lost
         return self._supply
 
     # -- what the contract says
@@ -114,8 +125,14 @@ class Functions:
         supply = self.supply
         zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
         await supply.fill(zygote)
+        if version.snap_start:
+            await self.snapshots.take(version)
 
-    async def invoke(
+    async def snapshot(self, version: FunctionVersion) -> SnapshotOutcome:
+        """See the contract."""
+        return await self.snapshots.take(version)
+
+    async def invoke(  # noqa: PLR0913 - the options are the contract's, by name
         self,
         version: FunctionVersion,
         payload: bytes,
@@ -124,62 +141,79 @@ class Functions:
         trace_header: str,
         client_context: str | None = None,
         invoked_arn: str = "",
+        response: ResponseSink | None = None,
     ) -> InvokeOutcome:
         """See the contract."""
         pool = self._pools.of(version)
         invocation = Invocation(self._machine, self._logs, version, request_id, trace_header)
-        instance = pool.take(self._usable_until_ms(version))
-        cold = instance is None
+        got = await self._pools.enter(pool, self._usable_until_ms(version))
+        cold = isinstance(got, Start)
         head = {
             "request_id": request_id,
             "trace": trace_header,
             "arn": invoked_arn or version.arn,
             "client_context": _client_context(client_context),
         }
+        instance = await self._begin(got, version, invocation) if isinstance(got, Start) else got
+        if instance is None:
+            return invocation.outcome(cold=cold)
         try:
-            if instance is None:
-                instance = await self._begin(pool, version, invocation)
-            if instance is None:
-                return invocation.outcome(cold=cold)
-            await invocation.run(instance, head, payload, self.supply.kill)
+            await invocation.run(instance, head, payload, self.supply.kill, response)
         except BaseException:
-            if instance is not None:
-                self.supply.kill(
-                    instance
-                )  # nobody waits for what it does any more, and it must not meet the next request
+            # Nobody waits for what it does any more, and it must not meet the next request.
+            self._pools.end(instance)
             raise
-        finally:
-            if instance is not None:
-                pool.give_back(instance)
+        pool.give_back(instance)
         return invocation.outcome(cold=cold)
 
-    async def _begin(self, pool: Pool, version: FunctionVersion, invocation: Invocation) -> Instance | None:
+    async def _begin(self, start: Start, version: FunctionVersion, invocation: Invocation) -> Instance | None:
         """A cold start, or None when the init phase failed, which `invocation` then knows."""
-        if not pool.may_grow() and not self._pools.make_room(pool):
-            raise NoCapacityError
-        pool.starting += 1
         instance: Instance | None = None
+        ready = False
         try:
+            invocation.admitted()
             instance, claim = await self._claimed(version, invocation)
             invocation.begin(instance)
-            ready = await invocation.init(instance, claim, self.supply.kill)
-            if ready:
-                pool.adopt(instance)
-                return instance
-            self.supply.kill(instance)
-            return None
-        except BaseException:
-            if instance is not None:
-                self.supply.kill(instance)
-            raise
+            ready = await (
+                invocation.restore(instance, claim)
+                if instance.restored
+                else invocation.init(instance, claim, self.supply.kill)
+            )
+            if invocation.cold_start is not None:
+                self.cold_starts.add(version.arn, version.version, invocation.cold_start)
+            return instance if ready else None
         finally:
-            pool.starting -= 1
+            if instance is not None and not ready:
+                self.supply.kill(instance)
+            start.end(instance if ready else None)
 
     async def _claimed(self, version: FunctionVersion, invocation: Invocation) -> tuple[Instance, dict[str, Any]]:
+        stream = new_stream(version, self._machine, self._random)
+        zygote, claim, expires_ms = await self._claim(version, stream)
+        supply = self.supply
+        instance: Instance | None = None
+        if version.snap_start:
+            until_ms = self._usable_until_ms(version)
+            instance, claim, snapshot = await self.snapshots.restored(version, claim, until_ms)
+            invocation.timeline.note = snapshot.reason
+            if instance is None:
+                invocation.notice(f"Tule: SnapStart is off: {snapshot.reason}")
+        if instance is None:
+            instance = await supply.take(version, zygote, claim)
+            instance.expires_ms = expires_ms
+        else:
+            instance.restored = True
+        instance.version, instance.log_stream = version, stream
+        supply.watch(instance, version.memory_mb)
+        if warning := self._warnings.get(version.runtime):
+            invocation.notice(f"Tule: {warning}")
+        return instance, claim
+
+    async def _claim(self, version: FunctionVersion, stream: str) -> tuple[str, dict[str, Any], int]:
+        """(zygote, what to tell an instance, when its credentials end)."""
         interpreter = await self._interpreter(version.runtime)
         supply = self.supply
         await supply.runner()
-        stream = invocation.new_stream(self._random)
         session = version.credentials()
         tree = supply.tree
         code = self.packages.path(version.code)
@@ -198,17 +232,12 @@ class Functions:
             "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
             "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder,
         }  # fmt: skip
-        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
-        instance = await supply.take(version, zygote, claim)
-        instance.version, instance.log_stream, instance.expires_ms = version, stream, session.expires_ms
-        supply.watch(instance, version.memory_mb)
-        if warning := self._warnings.get(version.runtime):
-            invocation.notice(f"Tule: {warning}")
-        return instance, claim
+        return supply.zygote_for(interpreter, self.packages.sdk(version.code)), claim, session.expires_ms
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
         """See the contract."""
         self._pools.retire(function_arn, version, keep_revision)
+        self.snapshots.retire(function_arn, version, keep_revision)
 
     def instances(self) -> list[InstanceInfo]:
         """Everything that runs, with the memory figures of the moment before; asking renews them."""
@@ -216,7 +245,7 @@ class Functions:
         if supply is None:
             return []
         supply.ask_memory()
-        parked = supply.parked()
+        parked = supply.parked() | self.snapshots.parked()
         return [_info(instance, parked, self._pools, supply.memory_kb) for instance in supply.instances.values()]
 
     def rung(self) -> str:
@@ -249,6 +278,15 @@ class Functions:
     def _end(self, instance: Instance) -> None:
         self.supply.kill(instance)
 
+    def _lost(self, instance: Instance) -> None:
+        self._pools.lost(instance)
+        self.snapshots.lost(instance)
+
+    def _write_log(self, version: FunctionVersion, stream: str, lines: list[str]) -> None:
+        now_ms = self._machine.wall_ms()
+        events = [(now_ms, line) for line in lines]
+        self._logs.write(version.account, version.region, version.log_group, stream, events)
+
 
 def _client_context(text: str | None) -> Any:
     """The caller's client context as a value; what is none was refused before."""
@@ -261,8 +299,10 @@ def _client_context(text: str | None) -> Any:
 
 def _info(instance: Instance, parked: set[str], pools: Pools, memory_kb: dict[str, int]) -> InstanceInfo:
     version = instance.version
-    if instance.name in parked:
-        state: Any = "parked"
+    if instance.origin:
+        state: Any = "snapshot"
+    elif instance.name in parked:
+        state = "parked"
     elif not instance.pid or version is None:
         state = "starting"
     else:

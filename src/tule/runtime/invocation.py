@@ -1,6 +1,7 @@
 """One request on its way through an instance: init, handler, deadline, log, outcome."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +10,33 @@ import msgspec
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import LogSink
 from tule.kernel.randomness import RandomSource
-from tule.runtime import outcomes, platform_events
-from tule.runtime.contract import INIT_LIMIT_S, MAX_RESPONSE_BYTES, FunctionVersion, InvokeOutcome, Phase
+from tule.runtime import outcomes, platform_events, snapshots
+from tule.runtime.cold_starts import INIT, PLAIN, RESTORE, ColdStart, Module, Timeline
+from tule.runtime.contract import (
+    INIT_LIMIT_S,
+    MAX_RESPONSE_BYTES,
+    FunctionVersion,
+    InvokeOutcome,
+    Phase,
+    ResponseSink,
+    RestoreFailedError,
+    RestoreTimeoutError,
+)
 from tule.runtime.execution_environment import CLAIM, INVOKE, Instance, InstanceGoneError
+from tule.runtime.response_stream import STREAMED_MAX_BYTES, Gathered, ResponseStream
 
 Kill = Callable[[Instance], None]
 
 _TYPELESS = frozenset({platform_events.SUCCESS, platform_events.TIMEOUT})
 """Fates that need no error's type to be understood."""
+
+
+def new_stream(version: FunctionVersion, machine: MachineClock, random: RandomSource) -> str:
+    """A log stream's name for a new instance, as AWS makes them."""
+    from datetime import UTC, datetime
+
+    day = datetime.fromtimestamp(machine.wall_ms() / 1000, UTC).strftime("%Y/%m/%d")
+    return f"{day}/[{version.version}]{random.token_hex(16)}"
 
 
 class Invocation:
@@ -35,10 +55,15 @@ class Invocation:
         self._unwritten: list[tuple[int, str]] = []
         self._stream = ""
         self._started_us = self._now_us()
+        self.timeline = Timeline(machine)
+        self.cold_start: ColdStart | None = None
+        """Of an instance that this request made, once it is ready."""
         self._init_ms: float | None = None
+        self._restore: outcomes.Restore | None = None
         self._duration_ms = 0.0
         self._memory_mb = 0
         self._payload = b""
+        self._streamed: ResponseStream | None = None
         self._error_type = ""
         self._failed = False
         self._status = ""
@@ -49,13 +74,6 @@ class Invocation:
             self._events = platform_events.PlatformEvents(version, request_id, trace_header)
 
     # -- the log
-
-    def new_stream(self, random: RandomSource) -> str:
-        """A log stream's name for a new instance, as AWS makes them."""
-        from datetime import UTC, datetime
-
-        day = datetime.fromtimestamp(self._machine.wall_ms() / 1000, UTC).strftime("%Y/%m/%d")
-        return f"{day}/[{self._version.version}]{random.token_hex(16)}"
 
     def begin(self, instance: Instance) -> None:
         """From here on the instance's output belongs to this request."""
@@ -92,9 +110,18 @@ class Invocation:
 
     # -- phases
 
+    def admitted(self) -> None:
+        """The request has leave to start an instance; what it waited for that was the queue's."""
+        self.timeline.passed("queue")
+        now_us = self._now_us()
+        if now_us > self._started_us:
+            self._phase("queue", self._started_us, now_us)
+            self._started_us = now_us
+
     async def init(self, instance: Instance, claim: dict[str, Any], kill: Kill) -> bool:
         """Give the instance its function. False if that failed."""
         start_us = self._now_us()
+        self.timeline.passed("process")
         self._phase("start", self._started_us, start_us)
         limit_s = INIT_LIMIT_S + self._version.timeout_s
         if self._events is not None:
@@ -113,6 +140,7 @@ class Invocation:
             self._init_ms = float(head.get("ms") or 0.0)
             self._phase("init", start_us, self._now_us())
             if not head.get("error"):
+                self._started(head)
                 self._init_lines(self._init_ms)
                 return True
             self._start_line()
@@ -122,14 +150,62 @@ class Invocation:
         self._phase("init", start_us, self._now_us())
         return False
 
+    def _started(self, head: dict[str, Any]) -> None:
+        """Note where the time of a cold start went, in an instance's own words."""
+        place_ms = float(head.get("place_ms") or 0.0)
+        self.timeline.split("sandbox", [("init", max(0.0, (self._init_ms or 0.0) - place_ms))])
+        self.timeline.modules = [Module(*told) for told in head.get("modules") or ()]
+        self.cold_start = self.timeline.told(PLAIN if self.timeline.note else INIT)
+
+    async def restore(self, instance: Instance, claim: dict[str, Any]) -> bool:
+        """Have a fork of a snapshot become an instance. Raises `RestoreFailedError` and `RestoreTimeoutError`."""
+        start_us = self._now_us()
+        self.timeline.passed("process")
+        status, fate = "", platform_events.SUCCESS
+        hooks_ms = 0.0
+        try:
+            head = await snapshots.ask(instance, claim)
+            hooks_ms = float(head.get("hooks_ms") or 0.0)
+        except RestoreTimeoutError:
+            status, fate = "Status: timeout", platform_events.TIMEOUT
+            raise
+        except RestoreFailedError:
+            status, fate = f"Status: error\tError Type: {snapshots.AFTER_ERROR}", platform_events.ERROR
+            raise
+        finally:
+            self.timeline.split("restore", [("hooks", hooks_ms)])
+            self._restore = outcomes.Restore(self.timeline.total_ms, math.ceil(hooks_ms))
+            self._phase("restore", start_us, self._now_us())
+            self._restore_lines(self._restore, status, fate)
+            if fate != platform_events.SUCCESS:
+                self._write()
+        self.cold_start = self.timeline.told(RESTORE)
+        return True
+
+    def _restore_lines(self, restore: outcomes.Restore, status: str, fate: str) -> None:
+        if self._events is None:
+            self.add(outcomes.restore_lines(restore, status))
+        else:
+            error_type = snapshots.AFTER_ERROR if fate == platform_events.ERROR else ""
+            self._add_events(*self._events.restored(self._machine.wall_ms(), restore.ms, fate, error_type))
+
     def _init_lines(self, duration_ms: float) -> None:
         if self._events is not None:
             error_type = "" if self._fate == platform_events.SUCCESS else outcomes.told_type(self._error_type)
             self._add_events(*self._events.init_end(self._machine.wall_ms(), duration_ms, self._fate, error_type))
 
-    async def run(self, instance: Instance, head: dict[str, Any], payload: bytes, kill: Kill) -> None:
-        """One request, from its START to its END."""
+    async def run(
+        self,
+        instance: Instance,
+        head: dict[str, Any],
+        payload: bytes,
+        kill: Kill,
+        sink: ResponseSink | None = None,
+    ) -> None:
+        """One request, from its START to its END. What the function streams goes to `sink`, or becomes the payload."""
         self.begin(instance)
+        target = sink or Gathered(MAX_RESPONSE_BYTES)
+        instance.on_chunk = lambda kind, chunk: self._stream_on(instance, target, kind, chunk, kill)
         self._start_line()
         instance.invocations += 1
         timeout_s = self._version.timeout_s
@@ -143,20 +219,45 @@ class Invocation:
             if self._status == "Status: timeout":
                 self._duration_ms = timeout_s * 1000.0
                 self._timed_out()
+            elif self._streamed is not None and self._streamed.too_large:
+                self._fail(outcomes.too_large(STREAMED_MAX_BYTES))
             else:
                 await self._gone(instance)
         else:
             self._duration_ms = (self._machine.monotonic_s() - started_s) * 1000
             self._memory_mb = int(answer.get("memory_kb") or 0) // 1024
             self._take(str(answer.get("error") or ""), body)
+            await self._end_stream(target)
         finally:
             deadline.cancel()
+            instance.on_chunk = None
             self._phase("handler", start_us, self._now_us())
             instance.listen(None)
 
     def _too_long(self, instance: Instance, kill: Kill) -> None:
         self._status = "Status: timeout"
         kill(instance)
+
+    def _stream_on(self, instance: Instance, target: ResponseSink, kind: str, chunk: bytes, kill: Kill) -> None:
+        """Pass a chunk on; the first one begins the stream."""
+        stream = self._streamed
+        if stream is None:
+            stream = self._streamed = ResponseStream(target, instance.pause, instance.resume)
+        stream.feed(kind, chunk)
+        if stream.too_large:
+            kill(instance)
+
+    async def _end_stream(self, target: ResponseSink) -> None:
+        """Wait for the caller to have all that was streamed; what was gathered is the payload."""
+        if self._streamed is None:
+            return
+        await self._streamed.finish()
+        if isinstance(target, Gathered) and not self._failed:
+            gathered = target.payload()
+            if gathered is None:
+                self._fail(outcomes.too_large())
+            else:
+                self._payload = gathered
 
     def _take(self, error: str, body: bytes) -> None:
         if len(body) > MAX_RESPONSE_BYTES:
@@ -212,7 +313,7 @@ class Invocation:
             error_type=self._error_type,
             tail=self._tail,
             duration_ms=self._duration_ms,
-            billed_ms=outcomes.billed_ms(self._duration_ms, self._init_ms),
+            billed_ms=outcomes.billed_ms(self._duration_ms, self._init_ms, self._restore),
             init_ms=self._init_ms,
             max_memory_mb=self._memory_mb,
             cold=cold,
@@ -233,7 +334,9 @@ class Invocation:
     def _end_lines(self) -> None:
         if self._events is not None:
             error_type = "" if self._fate in _TYPELESS else outcomes.told_type(self._error_type)
-            metrics = outcomes.metrics(self._version, self._duration_ms, self._init_ms, self._memory_mb)
+            metrics = outcomes.metrics(
+                self._version, self._duration_ms, self._init_ms, self._memory_mb, self._restore
+            )
             produced = len(self._payload)
             self._add_events(*self._events.end(self._machine.wall_ms(), self._fate, error_type, metrics, produced))
             return
@@ -245,5 +348,6 @@ class Invocation:
             memory_mb=self._memory_mb,
             trace_header=self._trace_header,
             status=self._status,
+            restore=self._restore,
         )
         self.add([outcomes.end_line(self._request_id), report])

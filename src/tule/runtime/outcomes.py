@@ -3,6 +3,7 @@
 import math
 import re
 import signal
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,22 @@ _SIGNALS: Final = {
 """As the runtime's supervisor on AWS, a Go program, names them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """An execution environment that came of a snapshot."""
+
+    ms: float
+    """From wanting it until it was ready."""
+    billed_ms: int
+    """What the runtime and its after-restore hooks took of that."""
+
+
+def restore_lines(restore: Restore, status: str = "") -> list[str]:
+    """AWS's lines on a restore. (Its RESTORE_START names a runtime version, of which Tule has none.)"""
+    line = f"RESTORE_REPORT Restore Duration: {restore.ms:.2f} ms"
+    return ["RESTORE_START", f"{line}\t{status}" if status else line]
+
+
 def exit_error(request_id: str, status: int | None) -> dict[str, Any]:
     """The process ended instead of answering. `status` as `Instance.exit_status` gives it."""
     if status is None:
@@ -53,11 +70,11 @@ def timed_out(request_id: str, timeout_s: int) -> dict[str, Any]:
     }
 
 
-def too_large() -> dict[str, Any]:
-    """The answer is more than a synchronous invocation may return."""
+def too_large(most_bytes: int = MAX_RESPONSE_BYTES) -> dict[str, Any]:
+    """The answer is more than an invocation may return: at once, or streamed."""
     return {
         "errorType": TOO_LARGE,
-        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes).",
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({most_bytes} bytes).",
     }
 
 
@@ -78,17 +95,20 @@ def report_line(  # noqa: PLR0913 - one for each field of the line
     memory_mb: int,
     trace_header: str,
     status: str = "",
+    restore: Restore | None = None,
 ) -> str:
     """The REPORT line, with the trace's line below it as AWS prints them."""
     parts = [
         f"REPORT RequestId: {request_id}",
         f"Duration: {duration_ms:.2f} ms",
-        f"Billed Duration: {billed_ms(duration_ms, init_ms)} ms",
+        f"Billed Duration: {billed_ms(duration_ms, init_ms, restore)} ms",
         f"Memory Size: {version.memory_mb} MB",
         f"Max Memory Used: {memory_mb} MB",
     ]
     if init_ms is not None:
         parts.append(f"Init Duration: {init_ms:.2f} ms")
+    if restore is not None:
+        parts += [f"Restore Duration: {restore.ms:.2f} ms", f"Billed Restore Duration: {restore.billed_ms} ms"]
     if status:
         parts.append(status)
     line = "\t".join(parts) + "\t"
@@ -99,23 +119,26 @@ def report_line(  # noqa: PLR0913 - one for each field of the line
     return line
 
 
-def billed_ms(duration_ms: float, init_ms: float | None) -> int:
-    """Whole milliseconds that are paid for: since August 2025 the init phase of zip packages is among them."""
-    return max(1, math.ceil(duration_ms + (init_ms or 0.0)))
+def billed_ms(duration_ms: float, init_ms: float | None, restore: Restore | None = None) -> int:
+    """Whole milliseconds that are paid for: since August 2025 the init phase of zip packages is among them, of a
+    restore what the runtime and its hooks took."""
+    return max(1, math.ceil(duration_ms + (init_ms or 0.0) + (restore.billed_ms if restore else 0)))
 
 
 def metrics(
-    version: FunctionVersion, duration_ms: float, init_ms: float | None, memory_mb: int
+    version: FunctionVersion, duration_ms: float, init_ms: float | None, memory_mb: int, restore: Restore | None = None
 ) -> dict[str, float | int]:
     """The same figures as platform.report has them."""
     found: dict[str, float | int] = {
         "durationMs": round(duration_ms, 3),
-        "billedDurationMs": billed_ms(duration_ms, init_ms),
+        "billedDurationMs": billed_ms(duration_ms, init_ms, restore),
         "memorySizeMB": version.memory_mb,
         "maxMemoryUsedMB": memory_mb,
     }
     if init_ms is not None:
         found["initDurationMs"] = round(init_ms, 3)
+    if restore is not None:
+        found |= {"restoreDurationMs": round(restore.ms, 3), "billedRestoreDurationMs": restore.billed_ms}
     return found
 
 

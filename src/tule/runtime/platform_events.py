@@ -91,6 +91,19 @@ class PlatformEvents:
             self._event(level, "initReport", instant_ms, report),
         ]
 
+    def restored(self, instant_ms: int, duration_ms: float, status: str, error_type: str) -> list[str]:
+        """restoreStart, restoreRuntimeDone and restoreReport."""
+        version = self._version
+        begun = {"functionName": version.name, "functionVersion": version.version}
+        told: dict[str, Any] = {"status": status, **({"errorType": error_type} if error_type else {})}
+        level = "DEBUG" if status == SUCCESS else "WARN"
+        report = {**told, "metrics": {"durationMs": round(duration_ms, 3)}}
+        return [
+            self._event("DEBUG", "restoreStart", instant_ms, begun),
+            self._event(level, "restoreRuntimeDone", instant_ms, told),
+            self._event(level, "restoreReport", instant_ms, report),
+        ]
+
     def start(self, instant_ms: int) -> str:
         version = self._version
         record = {"requestId": self._request_id, "functionArn": version.arn, "version": version.version}

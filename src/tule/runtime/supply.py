@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
+from tule.runtime.resting import REST_AFTER_S, Resting
 from tule.runtime.runner_link import RunnerLink
 
 REFILL_AFTER_S: Final = 0.05
@@ -42,6 +44,7 @@ class Settings:
     parked: int = 2
     bare: bool = False
     """Don't use namespaces even where they could be had."""
+    rest_after_s: float = REST_AFTER_S
 
 
 class Supply:
@@ -56,6 +59,8 @@ class Supply:
         self._machine = machine
         self._own = own
         self._link: RunnerLink | None = None
+        self._hello: dict[str, Any] = {}
+        self._resting = Resting(machine, settings.rest_after_s, self._in_use, self._rest)
         self._starting = asyncio.Lock()
         self._zygotes: dict[str, asyncio.Future[None]] = {}
         self._parked: dict[str, deque[Instance]] = {}
@@ -74,7 +79,7 @@ class Supply:
     @property
     def hello(self) -> dict[str, Any]:
         """What the runner found on this machine; empty before the first function."""
-        return self._link.hello if self._link else {}
+        return self._hello
 
     @property
     def runner_pid(self) -> int:
@@ -112,7 +117,7 @@ class Supply:
                 except (OSError, TimeoutError) as error:
                     await link.stop()
                     raise RuntimeUnavailableError(f"The process that runs functions did not start: {error}") from error
-                self._link = link
+                self._link, self._hello = link, link.hello
         assert self._link is not None
         return self._link
 
@@ -126,10 +131,15 @@ class Supply:
                 ready.exception()
         self._zygotes.clear()
         self._parked.clear()
+        self._resting.clear()
+        for instance in self.instances.values():
+            if not instance.exit_code.done():
+                instance.exit_code.set_result(-signal.SIGKILL)  # nobody is left to say more: whoever waits need not
 
     async def stop(self) -> None:
         """End everything."""
         self.closing = True
+        self._resting.clear()
         link, self._link = self._link, None
         if link is not None:
             await link.stop()
@@ -148,6 +158,7 @@ class Supply:
 
     async def ensure(self, zygote: str) -> None:
         """Start the zygote unless it runs. Raises `RuntimeUnavailableError`."""
+        await self._resting.ended(zygote)
         ready = self._zygotes.get(zygote)
         if ready is None:
             link = await self.runner()
@@ -156,6 +167,29 @@ class Supply:
                 ready = self._zygotes[zygote] = asyncio.get_running_loop().create_future()
                 link.send(self._zygote_message(zygote))
         await asyncio.shield(ready)
+        self._resting.used(zygote)
+
+    def _in_use(self, zygote: str) -> bool:
+        return any(one.home == zygote and one.version is not None for one in self.instances.values())
+
+    def _rest(self, zygote: str) -> None:
+        """Let a zygote go, and its parked instances."""
+        self._zygotes.pop(zygote, None)
+        self._parked.pop(zygote, None)
+        if self._link is not None:
+            self._link.send({"do": "rest", "zygote": zygote})
+
+    def _rested(self) -> None:
+        """A zygote that was let go has ended; the runner has nothing to do without any."""
+        link = self._link
+        if link is not None and not self._zygotes and not self.instances:
+            self._link = None
+            self._spawn(link.stop())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._refills.add(task)
+        task.add_done_callback(self._refills.discard)
 
     def _zygote_message(self, zygote: str) -> dict[str, Any]:
         interpreter = self._interpreters[zygote]
@@ -243,6 +277,15 @@ class Supply:
         wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
         return [wrapper, *command] if wrapper else command
 
+    async def start_snapshot(self, zygote: str) -> Instance:
+        """An instance that others are to be forks of, once it has its function."""
+        await self.ensure(zygote)
+        return await self._start(zygote, {"do": "snapshot", "group": True})
+
+    async def start_restored(self, origin: Instance, particulars: dict[str, Any]) -> Instance:
+        """A fork of a snapshot, about to wait for its claim."""
+        return await self._start(origin.home, {"do": "restore", **particulars})
+
     async def _start(self, zygote: str, message: dict[str, Any]) -> Instance:
         link = await self.runner()
         self._count += 1
@@ -277,9 +320,7 @@ class Supply:
     def _refill_soon(self, zygote: str) -> None:
         def refill() -> None:
             if not self.closing and self._link is not None:
-                task = asyncio.get_running_loop().create_task(self._refill(zygote))
-                self._refills.add(task)
-                task.add_done_callback(self._refills.discard)
+                self._spawn(self._refill(zygote))
 
         self._machine.call_later(REFILL_AFTER_S, refill)
 
@@ -295,11 +336,18 @@ class Supply:
             _log.error("instance ended before it had a function", instance=instance.name, output=instance.early[-5:])
         self.on_lost(instance)
         if self._link is None or instance.exit_code.done():
-            self.instances.pop(instance.name, None)
+            self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        """It has ended, and how is known."""
+        self.instances.pop(instance.name, None)
+        self._resting.unused(instance.home)
+        if not self.instances:
+            self._rested()
 
     # -- news from the runner
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         if "ready" in message:
             ready = self._zygotes.get(message["ready"])
             if ready is not None and not ready.done():
@@ -307,21 +355,27 @@ class Supply:
         elif "lost" in message:
             ready = self._zygotes.pop(message["lost"], None)
             self._parked.pop(message["lost"], None)
+            if self._resting.gone(message["lost"]):
+                self._rested()
+                return
             _log.error("zygote ended", zygote=message["lost"])
             if ready is not None and not ready.done():
                 ready.set_exception(RuntimeUnavailableError(f"The {message['lost']} zygote did not start."))
         elif "memory" in message:
             self.memory_kb = message["memory"]
         else:
-            self._hear_of_instance(message)
+            self._hear_of_instance(message, fds)
 
-    def _hear_of_instance(self, message: dict[str, Any]) -> None:
+    def _hear_of_instance(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         name = next((message[key] for key in ("started", "ended", "settled", "failed") if key in message), "")
         instance = self.instances.get(name)
-        if instance is None:
+        if instance is None or (fds and not instance.alive):
+            for fd in fds:
+                os.close(fd)
             return
         if "started" in message:
             instance.pid = message["pid"]
+            instance.pidfd = fds[0] if fds else -1
         elif "settled" in message:
             if not instance.settled.done():
                 instance.settled.set_result(None)
@@ -329,9 +383,10 @@ class Supply:
             _log.error("instance failed to start", instance=name, why=message["why"])
             instance.close()
         else:
-            instance.exit_code.set_result(message["code"])
+            if not instance.exit_code.done():
+                instance.exit_code.set_result(message["code"])
             if not instance.alive:
-                self.instances.pop(name, None)
+                self._forget(instance)
 
     def ask_memory(self) -> None:
         """Have `memory_kb` brought up to date."""

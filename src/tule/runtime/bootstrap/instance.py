@@ -28,7 +28,7 @@ NOFILE_MAX = 1024
 def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
     """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
     confinement = zygote.confinement
-    os.setsid()
+    os.setpgid(0, 0)  # no session of its own: where sessions share the cores equally, niceness would count for nothing
     os.nice(19 - os.nice(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -74,7 +74,7 @@ def confine(zygote: Any, shape: dict[str, Any], ephemeral_mb: int, code: str) ->
     """Give up what settling needed. The last step before code of strangers runs."""
     confinement = zygote.confinement
     confinement.limit(NPROC_MAX if shape["uid"] else NPROC_MAX * 16, NOFILE_MAX, ephemeral_mb * 1024 * 1024)
-    if shape["landlock"]:
+    if shape["landlock"] and not (shape["tree"] and "orders" in shape):  # forks of that mount, and are confined then
         if shape["tree"]:
             confinement.landlock(["/"], ["/tmp", *DEVICES])
         else:
@@ -89,7 +89,7 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     confinement = zygote.confinement
     channel = zygote.channel.Channel(socket.socket(fileno=control))
     prepare(zygote, shape, output)
-    confinement.close_others({control, 0, 1, 2})
+    confinement.close_others({control, 0, 1, 2, *([shape["orders"]] if "orders" in shape else [])})
     confinement.reset_signals()
     _, body = channel.receive()
     started = time.monotonic()
@@ -103,7 +103,8 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     sys.argv[:] = [""]
     os.chdir(code)
     random.seed()
-    serve(zygote, channel, claim, started)
+    origin = zygote.snapshot.Origin(zygote, shape, channel, control) if "orders" in shape else None
+    serve(zygote, channel, claim, started, origin)
 
 
 def environment(shape: dict[str, Any], claim: dict[str, Any]) -> None:
@@ -115,9 +116,12 @@ def environment(shape: dict[str, Any], claim: dict[str, Any]) -> None:
     time.tzset()
 
 
-def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> NoReturn:
-    """Import the handler, then answer one request after the other until Tule hangs up."""
+def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float, origin: Any = None) -> NoReturn:
+    """Import the handler, then answer one request after the other until Tule hangs up. As the `origin` of others, go on
+    in forks alone."""
     handling = zygote.handling
+    told: dict[str, Any] = {"place_ms": _since(started)}
+    zygote.snapshot.provide()
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
 
@@ -137,27 +141,44 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float) -> N
     def log_error(told: dict[str, Any], text: str) -> None:
         log(handling.json_error(told) if as_json else text)
 
-    fault = function = None
-    try:
-        function = handling.load_handler(claim["handler"])
-    except handling.Fault as error:
-        fault = error
-    except Exception as error:
-        told, text = handling.describe(error, "")
-        log_error(told, text)
-        channel.send(zygote.channel.READY, {"ms": _since(started), "error": told})
+    def give_up(error: BaseException) -> NoReturn:
+        failure, text = handling.describe(error, "")
+        log_error(failure, text)
+        channel.send(zygote.channel.READY, {"ms": _since(started), "error": failure})
         flush()
         os._exit(1)
-    except SystemExit as error:
-        flush()
-        os._exit(_code(error))
+
+    times = zygote.imports.ImportTimes()
+    function, fault = _load(zygote, claim, times, give_up)
     flush()
-    channel.send(zygote.channel.READY, {"ms": _since(started), "error": None})
+    told["modules"] = times.told()
+    if origin is not None:
+        if fault is not None:
+            give_up(fault)
+        channel, claim = origin.hold(started, told, log_error)
+    else:
+        channel.send(zygote.channel.READY, {**told, "ms": _since(started), "error": None})
     while True:
         _, body = channel.receive()
         head, payload = zygote.channel.split(body)
         requests.request_id = head["request_id"]
         _one(zygote, channel, claim, head, payload, function, fault, log_error)
+
+
+def _load(zygote: Any, claim: dict[str, Any], times: Any, give_up: Callable[[BaseException], NoReturn]) -> Any:
+    """(handler, None), or (None, the fault that requests are answered with)."""
+    times.start()
+    try:
+        return zygote.handling.load_handler(claim["handler"]), None
+    except zygote.handling.Fault as error:
+        return None, error
+    except Exception as error:
+        give_up(error)
+    except SystemExit as error:
+        flush()
+        os._exit(_code(error))
+    finally:
+        times.stop()
 
 
 def _one(

@@ -40,13 +40,17 @@ class Zygote:
         self.channel: Any = load("channel")
         self.context = load("context")
         self.handling = load("handling")
+        self.imports: Any = load("imports")
         self.instance: Any = load("instance")
+        self.obstacles: Any = load("obstacles")
+        self.snapshot: Any = load("snapshot")
         self._sock = socket.socket(fileno=settings["fd"])
         self._pids: dict[int, str] = {}
         self._confined: dict[str, int] = {}
         self._shapes: dict[str, dict[str, Any]] = {}
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._watched: list[Any] = [self._sock, self._wakeup]
+        self.watched: list[Any] = [self._sock, self._wakeup]
+        self._forks: Any = load("forks").Forks(self)
 
     def preload(self) -> None:
         """Modules of the SDK that take long, for packages that bring none of their own."""
@@ -65,16 +69,18 @@ class Zygote:
         gc.freeze()
         self.say({"ready": os.getpid()})
         while True:
-            ready: list[Any] = select.select(self._watched, [], [])[0]
+            ready: list[Any] = select.select(self.watched, [], [])[0]
             if self._wakeup in ready:
                 os.read(self._wakeup, 4096)
             if self._sock in ready:
                 self._obey()
+            if len(self.watched) > 2:
+                self._forks.hear(ready)
             self._reap()
 
-    def say(self, message: dict[str, Any]) -> None:
+    def say(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:
-            self._sock.send(json.dumps(message).encode())
+            socket.send_fds(self._sock, [json.dumps(message).encode()], fds)
         except OSError:
             os._exit(0)
 
@@ -106,7 +112,7 @@ class Zygote:
         if pid:
             self._pids[pid] = message["id"]
             self._shapes[message["id"]] = shape
-            self.say({"started": message["id"], "pid": pid})
+            self.say_started(message["id"], pid)
             return
         try:
             signal.set_wakeup_fd(-1)
@@ -119,9 +125,32 @@ class Zygote:
         finally:
             os._exit(70)
 
+    def say_started(self, name: str, pid: int) -> None:
+        """With a descriptor by which Tule, in another process namespace, can freeze and thaw the process."""
+        told = {"started": name, "pid": pid}
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            self.say(told)
+            return
+        self.say(told, [pidfd])
+        os.close(pidfd)
+
     def _do_park(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         control, output = fds
         self._fork(message, lambda shape: self.instance.run(self, shape, control, output))
+
+    def _do_snapshot(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        """Start an instance that others are to be forks of."""
+        control, output = fds
+        orders = self._forks.open(message["id"])
+        try:
+            self._fork(message, lambda shape: self.instance.run(self, {**shape, "orders": orders}, control, output))
+        finally:
+            os.close(orders)
+
+    def _do_restore(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        self._forks.order(message, fds)
 
     def _do_program(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         """Start a program that speaks frames on descriptor 3, before or (with "claim") after its function is known."""
@@ -174,6 +203,7 @@ class Zygote:
             os.close(pipe)
 
     def _do_kill(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        self._forks.kill(message["id"])
         for pid, name in self._pids.items():
             if name == message["id"]:
                 for target in (-pid, pid):
@@ -204,6 +234,8 @@ class Modules:
         self.channel: Any = load("channel")
         self.context = load("context")
         self.handling = load("handling")
+        self.imports: Any = load("imports")
+        self.snapshot: Any = load("snapshot")
 
 
 def stand_alone(fd: int) -> None:

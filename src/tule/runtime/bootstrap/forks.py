@@ -1,0 +1,128 @@
+# ruff: noqa: PTH123
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
+"""The zygote's side of snapshots: passes on the wish for a fork, and keeps book of what came of it."""
+
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+MESSAGE_MAX = 64 * 1024
+
+
+class Forks:
+    """The origins below one zygote, and the instances that came of them. What they say is strangers' word: whose
+    process an instance is, the kernel tells."""
+
+    def __init__(self, zygote: Any) -> None:
+        self._zygote = zygote
+        self._socks: dict[socket.socket, str] = {}
+        self._waiting: dict[str, dict[str, Any]] = {}
+        """Instances that were ordered and have not reported."""
+        self._pids: dict[str, tuple[str, int]] = {}
+        """(origin, pid) by instance."""
+        self._killed: set[str] = set()
+
+    def open(self, name: str) -> int:
+        """The end for a new origin of the socket that it takes orders from."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socks[ours] = name
+        self._zygote.watched.append(ours)
+        return theirs.detach()
+
+    def order(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        """Have an origin fork."""
+        for sock, name in self._socks.items():
+            if name == message["snapshot"]:
+                self._waiting[message["id"]] = message
+                try:
+                    socket.send_fds(sock, [json.dumps(message).encode()], list(fds))
+                except OSError:
+                    break
+                return
+        self._waiting.pop(message["id"], None)
+        self._zygote.say({"ended": message["id"], "code": -signal.SIGKILL})
+
+    def hear(self, ready: Sequence[Any]) -> None:
+        """Take in what origins and their forks report."""
+        for sock in [one for one in self._socks if one in ready]:
+            size = socket.CMSG_SPACE(struct.calcsize("3i"))
+            try:
+                data, extra, _, _ = sock.recvmsg(MESSAGE_MAX, size)
+            except OSError:
+                data, extra = b"", []
+            if not data:
+                self._lost(sock)
+                continue
+            try:
+                message = json.loads(data)
+                restored, ended = message.get("restored", ""), message.get("ended", "")
+                code = int(message.get("code", 0))
+            except (ValueError, TypeError, AttributeError):
+                continue
+            if restored in self._waiting and self._waiting[restored]["snapshot"] == self._socks[sock]:
+                self._started(restored, _sender(extra))
+            elif ended and self._of(ended) == self._socks[sock]:
+                self._ended(ended, code)
+
+    def _of(self, name: str) -> str:
+        if name in self._waiting:
+            return str(self._waiting[name]["snapshot"])
+        return self._pids[name][0] if name in self._pids else ""
+
+    def _started(self, name: str, pid: int) -> None:
+        message = self._waiting.pop(name)
+        self._pids[name] = (message["snapshot"], pid)
+        if message.get("group", True) and self._zygote.settings["cgroup"]:
+            folder = f"{self._zygote.instance.CGROUP}/{name}"
+            for file_name, text in (
+                ("cgroup.procs", pid),
+                (self._zygote.settings["cgroup"], message["memory_mb"] << 20),
+            ):
+                try:
+                    with open(f"{folder}/{file_name}", "w") as file:
+                        file.write(str(text))
+                except OSError:
+                    break
+        self._zygote.say_started(name, pid)
+        if name in self._killed:
+            self.kill(name)
+
+    def _ended(self, name: str, code: int) -> None:
+        self.kill(name)  # its own word is not enough
+        self._killed.discard(name)
+        self._waiting.pop(name, None)
+        self._pids.pop(name, None)
+        self._zygote.say({"ended": name, "code": code})
+
+    def _lost(self, sock: socket.socket) -> None:
+        """An origin has ended, and the kernel ends its forks with it."""
+        origin = self._socks.pop(sock)
+        self._zygote.watched.remove(sock)
+        sock.close()
+        for name in [one for one in (*self._waiting, *self._pids) if self._of(one) == origin]:
+            self._ended(name, -signal.SIGKILL)
+
+    def kill(self, name: str) -> None:
+        """End an instance, now or as soon as it reports; nothing for names of others."""
+        if name in self._pids:
+            pid = self._pids[name][1]
+            for target in (-pid, pid):
+                try:
+                    os.kill(target, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    continue
+        elif name in self._waiting:
+            self._killed.add(name)
+
+
+def _sender(extra: Sequence[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            pid: int = struct.unpack("3i", data[:12])[0]
+            return pid
+    raise OSError("A fork reported without credentials.")
