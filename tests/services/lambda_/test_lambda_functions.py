@@ -359,7 +359,7 @@ def test_deploy_tools_may_ask_what_they_always_ask(client):
 
     assert client.get_function_code_signing_config(FunctionName="worker")["CodeSigningConfigArn"] == ""
     assert client.get_runtime_management_config(FunctionName="worker")["UpdateRuntimeOn"] == "Auto"
-    assert client.get_function_recursion_config(FunctionName="worker")["RecursiveLoop"] == "Allow"
+    assert client.get_function_recursion_config(FunctionName="worker")["RecursiveLoop"] == "Terminate"
     versions = client.list_versions_by_function(FunctionName="worker")["Versions"]
     assert [version["FunctionArn"] for version in versions] == [f"{arn}:$LATEST"]
 

@@ -8,9 +8,10 @@ import structlog
 from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.kernel.ports import Span
-from tule.services.lambda_ import batches
+from tule.services.lambda_ import batches, lineage
 from tule.services.lambda_.batches import Message
 from tule.services.lambda_.models import Mapping
+from tule.services.lambda_.recursion import RecursiveInvocationError
 from tule.services.lambda_.throttling import TooManyRequestsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ class Delivery:
         """Failures of the function leave messages in the queue; the queue's own redrive policy counts them."""
         context = replace(context, trace=self._trace(context, batch))
         started_us = self._now_us()
-        failed, status = await self._process(context, mapping, batch)
+        looped = self._looped(mapping, batch)
+        failed, status = looped, RecursiveInvocationError.code
+        if len(looped) < len(batch):
+            runnable = [message for message in batch if message["MessageId"] not in looped]
+            failed, status = await self._process(context, mapping, runnable)
+            failed |= looped
         done = [message for message in batch if message["MessageId"] not in failed]
         await self._delete(context, url, done)
         name = mapping.function_arn.split(":")[6]
@@ -52,11 +58,24 @@ class Delivery:
         return self._env.machine.wall_ms() * 1000
 
     def _trace(self, context: RequestContext, batch: list[Message]) -> TraceContext:
-        """A batch of one goes on in its message's trace; several messages begin a new one."""
-        header = (batch[0].get("Attributes") or {}).get("AWSTraceHeader") if len(batch) == 1 else None
-        if not header:
-            return context.trace
-        return trace_from_header(header, self._env.random, self._env.machine.wall_ms() // 1000)
+        """A batch of one goes on in its message's trace; several messages begin a new one, with all their pasts."""
+        if len(batch) == 1:
+            header = _trace_header(batch[0])
+            if not header:
+                return context.trace
+            return trace_from_header(header, self._env.random, self._env.machine.wall_ms() // 1000)
+        pasts = [past for past in map(_lineage, batch) if past]
+        return replace(context.trace, lineage=lineage.merged(pasts)) if pasts else context.trace
+
+    def _looped(self, mapping: Mapping, batch: list[Message]) -> set[str]:
+        """Messages that went round in a loop through the function: they stay in the queue, for its redrive policy."""
+        arn, _, _ = _function_of(mapping)
+        mark, key = lineage.mark(arn), (mapping.account, mapping.region, arn.rpartition(":")[2])
+        stops = self._execution.guard.stops
+        found = {message["MessageId"] for message in batch if stops(key, mark, _lineage(message))}
+        if found:
+            _log.warning("messages in a recursive loop", mapping=mapping.uuid, messages=len(found))
+        return found
 
     async def _process(self, context: RequestContext, mapping: Mapping, batch: list[Message]) -> tuple[set[str], str]:
         """(ids of messages that stay in the queue, status for the span)."""
@@ -74,7 +93,7 @@ class Delivery:
         return set(), "ok"
 
     async def _invoke(self, context: RequestContext, mapping: Mapping, payload: bytes) -> Any:
-        name, _, qualifier = mapping.function_arn.split(":", 6)[6].partition(":")
+        _, name, qualifier = _function_of(mapping)
         resolved = await self._execution.find(context, name, qualifier)
         for wait_s in THROTTLE_WAITS_S:
             try:
@@ -94,3 +113,18 @@ class Delivery:
                 await aws.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
             except AwsError as error:
                 _log.warning("processed messages not deleted", queue=url, reason=error.error_code)
+
+
+def _function_of(mapping: Mapping) -> tuple[str, str, str]:
+    """(unqualified ARN, name, qualifier or "")."""
+    parts = mapping.function_arn.split(":")
+    return ":".join(parts[:7]), parts[6], parts[7] if len(parts) > 7 else ""
+
+
+def _trace_header(message: Message) -> str:
+    return (message.get("Attributes") or {}).get("AWSTraceHeader") or ""
+
+
+def _lineage(message: Message) -> str:
+    header = _trace_header(message)
+    return lineage.of_header(header) if "Lineage=" in header else ""

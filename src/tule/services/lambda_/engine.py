@@ -22,6 +22,7 @@ from tule.runtime.contract import (
     UnpackingError,
 )
 from tule.services.declaration import Environment
+from tule.services.lambda_.lineage import advanced
 from tule.services.lambda_.models import LATEST, Function, Package, RuntimeManagement, Status
 from tule.services.lambda_.names import InvalidParameterValueError, ServiceFaultError
 from tule.services.lambda_.roles import RoleSessions
@@ -139,6 +140,7 @@ class Engine:
         """Run a function once and record its spans. What the function calls is below its own span."""
         function = resolved.function
         own = invocation.trace.child(self._env.random)
+        own.lineage = advanced(own.lineage, resolved.mark)
         try:
             outcome = await self._runtime.invoke(
                 resolved.version,

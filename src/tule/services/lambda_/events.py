@@ -1,5 +1,6 @@
 """Asynchronous invocations: accepted durably, run from a queue, retried on AWS's schedule, each with one fate."""
 
+import dataclasses
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -7,12 +8,22 @@ import structlog
 from msgspec.structs import replace
 
 from tule.kernel.clocks import Instant
-from tule.kernel.context import RequestContext, trace_from_header
+from tule.kernel.context import RequestContext
 from tule.kernel.errors import AwsError
-from tule.kernel.ports import Span
 from tule.observe import ledger
-from tule.services.lambda_ import limits, state
-from tule.services.lambda_.models import Event, Function
+from tule.services.lambda_ import invoking_state, limits, state
+from tule.services.lambda_.conclusions import Conclusions, Turn, hop
+from tule.services.lambda_.models import Function
+from tule.services.lambda_.queued_event import (
+    AGE_EXCEEDED,
+    RECURSIVE,
+    RETRIES_EXHAUSTED,
+    SUCCESS,
+    ZERO_CONCURRENCY,
+    Event,
+    Response,
+)
+from tule.services.lambda_.recursion import RecursiveInvocationError
 from tule.services.lambda_.throttling import TooManyRequestsError
 from tule.store.transaction import ReadTxn, Txn
 
@@ -20,21 +31,12 @@ if TYPE_CHECKING:
     from tule.services.lambda_.execution import Execution, Invocation
     from tule.services.lambda_.resolution import Resolved
 
-RETRIES_EXHAUSTED = "RetriesExhausted"
-AGE_EXCEEDED = "EventAgeExceeded"
-ZERO_CONCURRENCY = "ZeroReservedConcurrency"
-
 SCAN_PAGE = 500
 
 STORE_TROUBLE_S = 5.0
 """Machine time until an event is taken up again whose outcome the store refused to keep (ours)."""
 
 _log = structlog.get_logger("tule.lambda.events")
-
-
-def hop(function_name: str) -> str:
-    """The ledger's name for a function's queue of events."""
-    return f"lambda:{function_name}/async"
 
 
 class _Queue:
@@ -55,6 +57,7 @@ class Events:
     def __init__(self, execution: "Execution") -> None:
         self._execution = execution
         self._env = execution.env
+        self._conclusions = Conclusions(execution.env)
         self._queues: dict[tuple[str, str, str], _Queue] = {}
 
     def _queue(self, account: str, region: str, name: str) -> _Queue:
@@ -137,7 +140,7 @@ class Events:
 
     async def _run(self, queue: _Queue, event_id: int) -> None:
         try:
-            await self._attempt(queue, event_id)
+            await self._take_up(queue, event_id)
         except AwsError as error:
             # The store takes no writes now. The event is still there, and may run once more than it had to.
             _log.warning("event's end not kept", function=queue.name, reason=error.error_code)
@@ -146,107 +149,98 @@ class Events:
             queue.running -= 1
             self._pump(queue)
 
-    async def _attempt(self, queue: _Queue, event_id: int) -> None:
+    async def _take_up(self, queue: _Queue, event_id: int) -> None:
         context = self._env.background(queue.account, queue.region)
         shard = state.function_shard(queue.account, queue.region, queue.name)
-        event = await self._env.store.read(shard, lambda txn: state.read_event(txn, event_id), context)
-        if event is None:
+
+        def read(txn: ReadTxn) -> Turn | None:
+            event = state.read_event(txn, event_id)
+            if event is None:
+                return None
+            config = invoking_state.config_in_force(txn, event.qualifier)
+            return Turn(context, shard, queue.name, event_id, event, config)
+
+        turn = await self._env.store.read(shard, read, context)
+        if turn is None:
             return
-        if self._env.clock.now() - event.accepted_ms > limits.EVENT_AGE_MAX_S * 1000:
-            await self._give_up(queue, context, event_id, event, AGE_EXCEEDED)
-            return
-        try:
-            resolved = await self._execution.find(context, queue.name, event.qualifier)
-        except AwsError as error:
-            if error.error_code != "ResourceNotFoundException":
-                await self._back_off(queue, context, event_id, event, error)
-            return  # a function that went took its events along
-        if resolved.closed:
-            closed = replace(event, last_error="Rate Exceeded.")
-            await self._give_up(queue, context, event_id, closed, ZERO_CONCURRENCY)
-            return
-        try:
-            failure = await self._execution.run_event(resolved, event)
-        except AwsError as error:
-            await self._back_off(queue, context, event_id, event, error)
-            return
-        if failure is None:
-            await self._end(queue, context, event_id, ledger.DELIVERED)
-        elif event.attempts >= limits.EVENT_RETRIES:
-            await self._give_up(queue, context, event_id, replace(event, last_error=failure), RETRIES_EXHAUSTED)
+        if turn.event.conclusion is None:
+            await self._attempt(queue, turn)
         else:
-            wait_s = limits.EVENT_RETRY_WAITS_S[event.attempts]
-            failed = replace(event, attempts=event.attempts + 1, last_error=failure)
-            await self._later(queue, context, event_id, failed, wait_s)
+            await self._conclude(queue, turn)
 
-    async def _back_off(
-        self, queue: _Queue, context: RequestContext, event_id: int, event: Event, error: AwsError
-    ) -> None:
-        """No capacity, or trouble of ours: the function did not run, so it costs the event time and no attempt."""
-        wait_s = min(limits.THROTTLE_WAIT_FIRST_S * 2 ** min(event.throttles, 10), limits.THROTTLE_WAIT_LONGEST_S)
-        waiting = replace(event, throttles=event.throttles + 1, last_error=error.message)
-        await self._later(queue, context, event_id, waiting, wait_s)
-
-    async def _later(self, queue: _Queue, context: RequestContext, event_id: int, event: Event, wait_s: int) -> None:
-        ready_ms = self._env.clock.now() + wait_s * 1000
-
-        def keep(txn: Txn) -> None:
-            if state.read_event(txn, event_id) is not None:
-                state.write_event(txn, event_id, replace(event, ready_ms=ready_ms))
-
-        await self._env.store.transact(state.function_shard(queue.account, queue.region, queue.name), keep, context)
-        self._when_ready(queue, event_id, ready_ms)
-
-    async def _end(self, queue: _Queue, context: RequestContext, event_id: int, fate: str) -> None:
-        def end(txn: Txn) -> None:
-            if state.read_event(txn, event_id) is not None:
-                state.erase_event(txn, event_id)
-                ledger.record(txn, hop(queue.name), fate)
-
-        await self._env.store.transact(state.function_shard(queue.account, queue.region, queue.name), end, context)
-        queue.waiting -= 1
-
-    async def _give_up(
-        self, queue: _Queue, context: RequestContext, event_id: int, event: Event, condition: str
-    ) -> None:
-        """Dead-letter the event if the function has a queue for that, and account for it in any case."""
-        reason = condition
+    async def _attempt(self, queue: _Queue, turn: Turn) -> None:
+        event = turn.event
+        if self._age_ms(event) > turn.config.age_max_ms:
+            await self._end(queue, turn, AGE_EXCEEDED, event.response)
+            return
         try:
-            resolved = await self._execution.find(context, queue.name)
-            if resolved.function.dead_letter_arn:
-                await self._dead_letter(context, resolved.function, event)
-                await self._end(queue, context, event_id, ledger.DEAD_LETTERED)
+            resolved = await self._execution.find(turn.context, queue.name, event.qualifier)
+            if resolved.closed:
+                await self._end(queue, turn, ZERO_CONCURRENCY, None)
                 return
+            outcome = await self._execution.run_event(resolved, event)
+        except RecursiveInvocationError as error:
+            await self._end(queue, turn, RECURSIVE, _refusal(error))
+            return
         except AwsError as error:
-            reason = f"{condition}; the dead-letter queue refused it: {error.error_code}"
-        fate = ledger.EXPIRED if condition == AGE_EXCEEDED else ledger.DROPPED
+            await self._back_off(queue, turn, error)
+            return
+        response = Response(200, resolved.function.version, outcome.error, outcome.payload)
+        ran = dataclasses.replace(turn, event=replace(event, attempts=event.attempts + 1, response=response))
+        if not outcome.error:
+            await self._end(queue, ran, SUCCESS, response)
+        elif event.attempts >= turn.config.retries_max:
+            await self._end(queue, ran, RETRIES_EXHAUSTED, response)
+        else:
+            await self._try_again(queue, ran, limits.EVENT_RETRY_WAITS_S[event.attempts])
 
-        def end(txn: Txn) -> None:
-            if state.read_event(txn, event_id) is not None:
-                state.erase_event(txn, event_id)
-                ledger.record_abnormal(txn, hop(queue.name), fate, event.request_id, reason, event.trace)
+    async def _try_again(self, queue: _Queue, turn: Turn, wait_s: int) -> None:
+        """After the function failed; at once to its end if the event would be too old by then, as on AWS."""
+        if self._age_ms(turn.event) + wait_s * 1000 > turn.config.age_max_ms:
+            await self._end(queue, turn, AGE_EXCEEDED, turn.event.response)
+        else:
+            await self._later(queue, turn, turn.event, wait_s)
 
-        await self._env.store.transact(state.function_shard(queue.account, queue.region, queue.name), end, context)
-        queue.waiting -= 1
+    async def _back_off(self, queue: _Queue, turn: Turn, error: AwsError) -> None:
+        """No capacity, or trouble of ours: the function did not run, so it costs the event time and no attempt."""
+        event = turn.event
+        left_ms = turn.config.age_max_ms - self._age_ms(event)
+        refused = replace(event, throttles=event.throttles + 1, response=_refusal(error))
+        if left_ms <= 0:
+            await self._end(queue, turn, AGE_EXCEEDED, refused.response)
+            return
+        wait_s = min(limits.THROTTLE_WAIT_FIRST_S * 2 ** min(event.throttles, 10), limits.THROTTLE_WAIT_LONGEST_S)
+        await self._later(queue, turn, refused, min(wait_s, left_ms / 1000))
 
-    async def _dead_letter(self, context: RequestContext, function: Function, event: Event) -> None:
-        """The payload as it was, with Lambda's three attributes."""
-        env = self._env
-        started_us = env.machine.wall_ms() * 1000
-        aws = env.aws_for(context)
-        name = function.dead_letter_arn.rpartition(":")[2]
-        url = (await aws.sqs.get_queue_url(QueueName=name))["QueueUrl"]
-        attributes = {
-            "RequestID": {"DataType": "String", "StringValue": event.request_id},
-            "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-            "ErrorMessage": {"DataType": "String", "StringValue": event.last_error[:1024] or "Unhandled"},
-        }
-        body = event.payload.decode("utf-8", "replace")
-        await aws.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
-        trace = trace_from_header(event.trace, env.random, started_us // 1_000_000)
-        env.ports.spans.record(
-            Span(
-                trace, f"dead letter {name}", "dead-letter", started_us, env.machine.wall_ms() * 1000,
-                function.account, function.region, function.dead_letter_arn, "ok", event.request_id,
-            )
-        )  # fmt: skip
+    def _age_ms(self, event: Event) -> int:
+        return self._env.clock.now() - event.accepted_ms
+
+    async def _later(self, queue: _Queue, turn: Turn, event: Event, wait_s: float) -> None:
+        ready_ms = self._env.clock.now() + round(wait_s * 1000)
+
+        def keep(txn: Txn) -> bool:
+            if state.read_event(txn, turn.id) is None:
+                return False
+            state.write_event(txn, turn.id, replace(event, ready_ms=ready_ms))
+            return True
+
+        if await self._env.store.transact(turn.shard, keep, turn.context):
+            self._when_ready(queue, turn.id, ready_ms)
+
+    async def _end(self, queue: _Queue, turn: Turn, condition: str, response: Response | None) -> None:
+        ended = await self._conclusions.decide(turn, condition, response)
+        if ended is None:
+            queue.waiting -= 1
+        else:
+            await self._conclude(queue, ended)
+
+    async def _conclude(self, queue: _Queue, turn: Turn) -> None:
+        unfinished = await self._conclusions.proceed(turn)
+        if unfinished is None:
+            queue.waiting -= 1
+        else:
+            await self._later(queue, turn, *unfinished)
+
+
+def _refusal(error: AwsError) -> Response:
+    return Response(error.error_status, error=error.error_code, message=error.message)

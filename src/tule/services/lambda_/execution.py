@@ -10,13 +10,15 @@ from msgspec.structs import replace
 from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.services.declaration import Environment
-from tule.services.lambda_ import limits, state
+from tule.services.lambda_ import invoking_state, limits, state
 from tule.services.lambda_.engine import Engine, Outcome
 from tule.services.lambda_.events import Events
-from tule.services.lambda_.models import Event, Function, Status
+from tule.services.lambda_.models import Function, Status
 from tule.services.lambda_.names import PENDING, FunctionName, ResourceConflictError
 from tule.services.lambda_.pollers import Pollers
 from tule.services.lambda_.qualifiers import versions_behind
+from tule.services.lambda_.queued_event import Event
+from tule.services.lambda_.recursion import RecursionGuard, RecursiveInvocationError
 from tule.services.lambda_.resolution import Resolution, Resolved
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.usage import Usage
@@ -48,6 +50,7 @@ class Execution:
         self.events = Events(self)
         self.pollers = Pollers(self)
         self.resolution = Resolution(env, self.engine)
+        self.guard = RecursionGuard()
         self._places: set[tuple[str, str]] = set()
         self._pending: dict[str, asyncio.Task[None]] = {}
 
@@ -118,6 +121,7 @@ class Execution:
     async def deleted(self, name: FunctionName, arn: str) -> None:
         """The function is gone with all its versions."""
         self.resolution.deleted(name[:3])
+        self.guard.allow(name[:3], allowed=False)
         self.events.forget(*name[:3])
         self.engine.retire(arn)
         self.roles.forget(arn)
@@ -159,11 +163,17 @@ class Execution:
             for function in await state.list_functions(self.env.store, context):
                 self.resolution.gate((account, region, function.name)).reserve(function.reserved_concurrency)
                 self._settle_soon(function)
+                await self._recover_guard(context, function)
                 await self.events.recover(function)
             await self._recover_versions(context)
             shard = state.mappings_shard(account, region)
             for mapping in await self.env.store.read(shard, state.all_mappings, context):
                 self.pollers.resume(mapping)
+
+    async def _recover_guard(self, context: RequestContext, function: Function) -> None:
+        shard = state.function_shard(function.account, function.region, function.name)
+        allowed = await self.env.store.read(shard, invoking_state.loops_allowed, context)
+        self.guard.allow((function.account, function.region, function.name), allowed=allowed)
 
     async def _recover_versions(self, context: RequestContext) -> None:
         """Versions that are being published, and those that keep instances or a snapshot ready."""
@@ -185,10 +195,12 @@ class Execution:
     # -- running
 
     async def run(self, resolved: Resolved, invocation: Invocation) -> Outcome:
-        """Run a function once. Raises `TooManyRequestsError` where there is no capacity; the function's own failures
-        are outcomes."""
+        """Run a function once. Raises `TooManyRequestsError` where there is no capacity, `RecursiveInvocationError`
+        in a loop; the function's own failures are outcomes."""
         if self._pending:
             await self._active(resolved.function)
+        if invocation.trace.lineage and self.guard.stops(resolved.key, resolved.mark, invocation.trace.lineage):
+            raise RecursiveInvocationError
         gate = resolved.gate
         gate.enter()
         try:
@@ -202,16 +214,14 @@ class Execution:
         """Run a function for a poller, whose span the context's trace is."""
         return await self.run(resolved, Invocation(payload, self.env.random.uuid(), context.trace))
 
-    async def run_event(self, resolved: Resolved, event: Event) -> str | None:
-        """Run a queued event; None if it went well, else what the function said."""
+    async def run_event(self, resolved: Resolved, event: Event) -> Outcome:
+        """Run a queued event in the trace it was accepted in."""
         env = self.env
         told = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
         trace = TraceContext(told.root, told.parent, "", told.sampled, told.lineage)
-        invocation = Invocation(event.payload, event.request_id, trace, event.client_context, event.qualifier)
-        outcome = await self.run(resolved, invocation)
-        if not outcome.error:
-            return None
-        return outcome.payload.decode("utf-8", "replace")
+        return await self.run(
+            resolved, Invocation(event.payload, event.request_id, trace, event.client_context, event.qualifier)
+        )
 
 
 def execution(env: Environment) -> Execution:

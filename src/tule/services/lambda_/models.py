@@ -180,26 +180,6 @@ class Policy(msgspec.Struct, frozen=True):
     statements: list[dict[str, Any]]
 
 
-class Event(msgspec.Struct, frozen=True):
-    """An asynchronous invocation that was accepted and has no fate yet."""
-
-    request_id: str
-    payload: bytes
-    accepted_ms: int
-    attempts: int = 0
-    """Times the function ran and failed."""
-    throttles: int = 0
-    """Times there was no capacity for it."""
-    ready_ms: int = 0
-    """Service time before which it is not tried again."""
-    trace: str = ""
-    client_context: str = ""
-    last_error: str = ""
-    """What the last failure answered, for the dead-letter queue."""
-    qualifier: str = ""
-    """The version or alias that was called; "" is $LATEST."""
-
-
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     """An event source mapping from a queue to a function."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from tule.kernel.context import RequestContext
 from tule.runtime.contract import FunctionVersion
 from tule.services.declaration import Environment
-from tule.services.lambda_ import state
+from tule.services.lambda_ import lineage, state
 from tule.services.lambda_.engine import Engine
 from tule.services.lambda_.models import LATEST, Alias, Function
 from tule.services.lambda_.names import FunctionName, function_not_found
@@ -26,9 +26,15 @@ class Resolved:
     gate: FunctionGate
     """The whole function's: its versions share a reservation."""
     span_name: str = field(init=False)
+    key: Key = field(init=False)
+    mark: str = field(init=False)
+    """What the function is called in lineages."""
 
     def __post_init__(self) -> None:
-        self.span_name = f"function {self.function.name}"
+        function = self.function
+        self.span_name = f"function {function.name}"
+        self.key = (function.account, function.region, function.name)
+        self.mark = lineage.mark(function.arn)
 
     @property
     def closed(self) -> bool:

@@ -6,8 +6,10 @@ import msgspec
 from msgspec.structs import replace
 
 from tule.kernel.context import RequestContext
+from tule.services.lambda_ import invoking_state
 from tule.services.lambda_.limits import VERSION_DIGITS
-from tule.services.lambda_.models import LATEST, Alias, Event, Function, Mapping, Policy, Provisioned
+from tule.services.lambda_.models import LATEST, Alias, Function, Mapping, Policy, Provisioned
+from tule.services.lambda_.queued_event import Event
 from tule.store.contract import Store
 from tule.store.keys import pack, prefix_end
 from tule.store.transaction import ReadTxn, ShardKey, Txn
@@ -76,6 +78,7 @@ def erase_function(txn: Txn, name: str) -> None:
         erase_provisioned(txn, name, qualifier)
     for prefix in (_ALIASES, _POLICIES):
         txn.delete_range(prefix, prefix_end(prefix))
+    invoking_state.erase_all(txn)
     txn.delete(_FUNCTION)
     txn.delist(FUNCTIONS, name)
 

@@ -28,12 +28,6 @@ async def get_runtime_management_config(ctx: Context, request: Request) -> dict[
     return {"UpdateRuntimeOn": "Auto", "FunctionArn": await _arn(ctx, request)}
 
 
-async def get_function_recursion_config(ctx: Context, request: Request) -> dict[str, Any]:
-    """Allow: nothing detects loops yet, so nothing is terminated."""
-    await _arn(ctx, request)
-    return {"RecursiveLoop": "Allow"}
-
-
 async def get_account_settings(ctx: Context, _request: Request) -> dict[str, Any]:
     functions = await state.list_functions(ctx.store, ctx.request)
     reserved = sum(function.reserved_concurrency or 0 for function in functions)
