@@ -1,0 +1,256 @@
+"""Samples for Node, byte for byte, with what each must show."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+
+import asyncpg
+import pytest
+
+from tule.testing.postgresql import PostgresServer
+from tule.testing.server import free_port
+
+V2 = ("aws-sdk",)
+
+
+def fetch(method, url, body=None):
+    """(status, body) of an HTTP request."""
+    data = body.encode() if body is not None else None
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def item(text):
+    return {"id": text, "name": "x"}
+
+
+def test_003_1_keeps_products(cloud):
+    dynamodb = cloud.client("dynamodb")
+    dynamodb.create_table(
+        TableName="Products",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    name = cloud.deploy("003_1", packages=V2)
+    posted = cloud.invoke(name, {"httpMethod": "POST", "body": json.dumps(item("p1"))})
+    assert posted == ({"statusCode": 201, "body": '{"success":true}'}, None)
+    assert dynamodb.get_item(TableName="Products", Key={"id": {"S": "p1"}})["Item"]["name"] == {"S": "x"}
+    assert cloud.invoke(name, {"httpMethod": "GET", "pathParameters": {"id": "none"}}) == ({"statusCode": 200}, None)
+    assert cloud.invoke(name, {"httpMethod": "DELETE"}) == (None, None)
+    told, failed = cloud.invoke(name, {"httpMethod": "GET", "pathParameters": None})
+    assert (told["errorType"], failed) == ("TypeError", "Unhandled")
+
+    url = cloud.http_api(name, "GET /products/{id}", "POST /products", version="1.0")
+    assert fetch("POST", f"{url}/products", json.dumps({"name": "y"})) == (201, '{"success":true}')
+    status, body = fetch("GET", f"{url}/products/p1")
+    assert (status, json.loads(body)) == (200, item("p1"))
+    assert fetch("GET", f"{url}/products/none") == (200, "")
+    given = [entry["id"]["S"] for entry in dynamodb.scan(TableName="Products")["Items"]]
+    assert sorted(map(len, given)) == [2, 36], "what was posted without an id got a random one"
+
+
+BARRIER = """
+import boto3, time
+
+table = boto3.resource("dynamodb").Table("arrived")
+
+def handler(event, context):
+    table.update_item(Key={"id": "x"}, UpdateExpression="ADD n :one", ExpressionAttributeValues={":one": 1})
+    while table.get_item(Key={"id": "x"}, ConsistentRead=True)["Item"]["n"] < 10:
+        time.sleep(0.01)
+    return [number * 2 for number in event["chunk"]]
+"""
+
+
+def test_003_4_has_ten_chunks_processed_at_once(cloud):
+    dynamodb = cloud.client("dynamodb")
+    dynamodb.create_table(
+        TableName="arrived",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    cloud.create("processChunk", {"app.py": BARRIER}, "app.handler", "python3.11")  # none answers before ten are there
+    name = cloud.deploy("003_4", packages=V2)
+    numbers = list(range(25))
+    assert cloud.invoke(name, {"payload": numbers}) == ([number * 2 for number in numbers], None)
+    arrived = dynamodb.get_item(TableName="arrived", Key={"id": {"S": "x"}})["Item"]["n"]["N"]
+    assert arrived == "10"
+
+
+def test_003_5_fails_on_every_call_and_begins_once(cloud):
+    name = cloud.deploy("003_5")
+    for _ in range(2):
+        told, failed = cloud.invoke(name, {})
+        assert (told["errorType"], failed) == ("TypeError", "Unhandled")
+    lines = cloud.lines(name, lambda found: sum(line.startswith("REPORT") for line in found) == 2)
+    assert sum("Init Duration" in line for line in lines) == 1
+
+
+def test_003_6_sends_paths_to_their_handlers(cloud):
+    name = cloud.deploy("003_6")
+    for path, resource in (("/users", "Users"), ("/orders", "Orders"), ("/products", "Products")):
+        told, failed = cloud.invoke(name, {"path": path, "httpMethod": "GET"})
+        assert (told["statusCode"], json.loads(told["body"]), failed) == (
+            200,
+            {"resource": resource, "method": "GET"},
+            None,
+        )
+    assert cloud.invoke(name, {"path": "/carts"}) == (None, None)
+    url = cloud.http_api(name, "$default", version="1.0")
+    assert fetch("GET", f"{url}/orders") == (200, '{"resource":"Orders","method":"GET"}')
+
+
+STEPS = ["validateOrder", "chargePayment", "updateInventory", "sendConfirmation"]
+
+
+def effects(lines):
+    """(step, order) of every effect in a log."""
+    told = [json.loads(line[line.index("{") :]) for line in lines if '"effect"' in line]
+    return [(entry["effect"], entry["order"]) for entry in told]
+
+
+def test_004_1_processes_a_batch_in_order(cloud):
+    name = cloud.deploy("004_1")
+    orders = [f"o{number}" for number in range(10)]
+    records = [{"body": json.dumps({"id": order})} for order in orders]
+    assert cloud.invoke(name, {"Records": records}) == (None, None)
+    lines = cloud.lines(name, lambda found: any(line.startswith("REPORT") for line in found))
+    assert effects(lines) == [(step, order) for order in orders for step in STEPS]
+
+
+def test_004_1_charges_again_what_a_poisoned_batch_returns(cloud):
+    sqs = cloud.client("sqs")
+    sqs.create_queue(QueueName="dead")
+    policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{cloud.account}:dead", "maxReceiveCount": 2}
+    orders = sqs.create_queue(
+        QueueName="orders", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(policy)}
+    )["QueueUrl"]
+    bodies = [{"id": f"o{number}"} for number in range(10)]
+    bodies[4] = {}
+    entries = [{"Id": str(number), "MessageBody": json.dumps(body)} for number, body in enumerate(bodies)]
+    sqs.send_message_batch(QueueUrl=orders, Entries=entries)
+    name = cloud.deploy("004_1")
+    cloud.functions.create_event_source_mapping(
+        FunctionName=name, EventSourceArn=f"arn:aws:sqs:us-east-1:{cloud.account}:orders", BatchSize=10
+    )
+
+    def charged(times):
+        return lambda lines: [step for step, _ in effects(lines)].count("chargePayment") >= times
+
+    cloud.lines(name, charged(4))
+    cloud.tule.advance("31s")
+    lines = cloud.lines(name, charged(8))
+    assert sorted(order for step, order in effects(lines) if step == "chargePayment") == sorted(
+        [f"o{number}" for number in range(4)] * 2
+    )
+
+
+TOLD = """
+// Node-postgres's pool, which also says when one is made and with what.
+const Given = globalThis.Pool;
+globalThis.Pool = class extends Given {
+  constructor(options) {
+    console.log(`pool of at most ${options.max}`);
+    super(options);
+  }
+};
+"""
+
+
+@pytest.fixture
+def users():
+    """The URL of a PostgreSQL with a table of twelve users, who say which backend read them."""
+    server = PostgresServer()
+    port = free_port()
+    server.start(listen_addresses="127.0.0.1", port=str(port))
+
+    async def prepare():
+        connection = await asyncpg.connect(f"{server.url}&port={port}")
+        await connection.execute(
+            "CREATE VIEW users AS SELECT generate_series(1, 12) AS id, pg_backend_pid() AS backend"
+        )
+        await connection.close()
+
+    asyncio.run(prepare())
+    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    server.remove()
+
+
+def test_004_8_keeps_one_connection(cloud, users):
+    options = "--import /var/task/prelude.mjs --import /var/task/told.mjs"
+    name = cloud.deploy("004_8", packages=("pg",), more={"told.mjs": TOLD}, DATABASE_URL=users, NODE_OPTIONS=options)
+    backends = set()
+    for _ in range(2):
+        answer, failed = cloud.invoke(name, {})
+        rows = json.loads(answer["body"])
+        assert (answer["statusCode"], failed, len(rows)) == (200, None, 10)
+        backends |= {row["backend"] for row in rows}
+    assert len(backends) == 1
+    lines = cloud.lines(name, lambda found: sum(line.startswith("REPORT") for line in found) == 2)
+    started = next(number for number, line in enumerate(lines) if line.startswith("START"))
+    pools = [number for number, line in enumerate(lines) if "pool of at most 1" in line]
+    assert len(pools) == 1
+    assert pools[0] > started
+
+
+def test_004_9_is_a_service_of_users(cloud):
+    name = cloud.deploy("004_9")
+    url = cloud.http_api(name, "ANY /users/{id}")
+    assert fetch("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Ada"}')
+    assert fetch("PUT", f"{url}/users/u1", '{"name":"Lin"}') == (204, "")
+    assert fetch("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Lin"}')
+    assert fetch("PATCH", f"{url}/users/u1") == (405, "")
+    assert fetch("GET", f"{url}/users/none") == (200, "")
+
+
+def test_004_12_is_an_express_application(cloud):
+    name = cloud.deploy("004_12", packages=("express", "serverless-http"))
+    second = cloud.http_api(name, "$default")
+    assert fetch("GET", f"{second}/orders?x=1") == (200, '{"resource":"Orders","method":"GET","query":{"x":"1"}}')
+    assert fetch("POST", f"{second}/payments", "{}")[0] == 200
+    assert fetch("GET", f"{second}/nope")[0] == 404
+    first = cloud.http_api(name, "$default", version="1.0")
+    assert fetch("GET", f"{first}/users?a=1") == (200, '{"resource":"Users","method":"GET","query":{"a":"1"}}')
+
+
+TOLD_WHAT_IT_GOT = """
+def handler(event, context):
+    print("got", __import__("json").dumps(event, sort_keys=True))
+    return ANSWER
+"""
+
+
+def test_004_13a_waits_for_one_function_after_the_other(cloud):
+    for name, answer in (("check-inventory", {"sku": "s1", "free": 3}), ("process-payment", {"paid": True})):
+        source = TOLD_WHAT_IT_GOT.replace("ANSWER", repr(answer))
+        cloud.create(name, {"app.py": source}, "app.handler", "python3.11")
+    name = cloud.deploy("004_13a", packages=V2)
+    assert cloud.invoke(name, {"sku": "s1"}) == (None, None)
+
+    def got(called):
+        lines = cloud.lines(called, lambda found: any(line.startswith("REPORT") for line in found))
+        return [json.loads(line.removeprefix("got ")) for line in lines if line.startswith("got ")]
+
+    assert got("check-inventory") == [{"sku": "s1"}]
+    assert got("process-payment") == [{"sku": "s1", "inventory": {"sku": "s1", "free": 3}}]
+
+
+@pytest.mark.parametrize("sdk", ["aws-sdk", "aws-sdk-query"])
+def test_004_13b_leaves_the_work_in_a_queue(cloud, sdk):
+    """The SDK v2 speaks JSON to SQS, and its older versions query."""
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="inventory")["QueueUrl"]
+    aliased = {"node_modules/aws-sdk/index.js": f"module.exports = require('{sdk}')"} if sdk != "aws-sdk" else {}
+    url = f"https://sqs.us-east-1.amazonaws.com/{cloud.account}/inventory"
+    name = cloud.deploy("004_13b", packages=(sdk,), more=aliased, INVENTORY_QUEUE_URL=url)
+    assert cloud.invoke(name, {"sku": "s1"}) == (None, None)
+    messages = sqs.receive_message(QueueUrl=queue)["Messages"]
+    assert [json.loads(message["Body"]) for message in messages] == [{"sku": "s1"}]
