@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tule.runtime.contract import NoCapacityError, RoleSession, RuntimeUnavailableError
+from tule.runtime.pools import Caps
 
 SLOW = "import os, time\ndef handler(e, c):\n  time.sleep(e or 0)\n  return os.getpid()"
 
@@ -46,7 +47,7 @@ def test_a_versions_own_limit_throttles(bench):
 
 
 def test_the_cap_on_all_takes_from_the_idle_first(make_bench):
-    bench = make_bench(instances_max=1, parked=0)
+    bench = make_bench(caps=Caps(instances=1, wait_max_s=0.05), parked=0)
     one, two = (bench.version({"app.py": SLOW}, name=name) for name in ("one", "two"))
     bench.invoke(one, b"0")
     bench.invoke(two, b"0")
@@ -63,7 +64,7 @@ def test_the_cap_on_all_takes_from_the_idle_first(make_bench):
 
 
 def test_idle_instances_end(make_bench):
-    bench = make_bench(idle_s=0.05, parked=0)
+    bench = make_bench(caps=Caps(idle_s=0.05), parked=0)
     bench.invoke(bench.version({"app.py": SLOW}), b"0")
     assert [one.state for one in bench.functions.instances()] == ["idle"]
     bench.wait(until("idle ones to end", lambda: not bench.functions.instances()))

@@ -26,7 +26,7 @@ class RunnerLink:
     """One runner process. Messages are JSON in packets, with the descriptors they speak of."""
 
     def __init__(
-        self, settings: dict[str, Any], hear: Callable[[dict[str, Any]], None], lost: Callable[[], None]
+        self, settings: dict[str, Any], hear: Callable[[dict[str, Any], list[int]], None], lost: Callable[[], None]
     ) -> None:
         self._settings = settings
         self._hear = hear
@@ -104,14 +104,14 @@ class RunnerLink:
     def _readable(self) -> None:
         try:
             while True:
-                data = self._sock.recv(MESSAGE_MAX)
+                data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, 1)
                 if not data:
                     break
                 message = json.loads(data)
                 if "hello" in message:
                     self._said_hello.set_result(message)
                 else:
-                    self._hear(message)
+                    self._hear(message, fds)
         except BlockingIOError:
             return
         except OSError as error:
