@@ -58,13 +58,10 @@ class Instance(asyncio.Protocol):
         self.retired = False
         self.provisioned = False
         """Started ahead of requests, and kept."""
-<<<<<<< Updated upstream
         self.restored = False
         """Came of a snapshot."""
         self.origin = False
         """Holds a snapshot and serves nobody."""
-=======
->>>>>>> Stashed changes
         self.frozen = False
         self.pidfd = -1
         """Names the process group of the function, whichever process namespace it is in; -1 where the kernel can't."""

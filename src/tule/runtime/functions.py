@@ -16,10 +16,7 @@ from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
     InvokeOutcome,
-<<<<<<< Updated upstream
     ResponseSink,
-=======
->>>>>>> Stashed changes
     RuntimeUnavailableError,
     SnapshotOutcome,
 )
@@ -28,10 +25,7 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
-<<<<<<< Updated upstream
 from tule.runtime.snapshots import Snapshots
-=======
->>>>>>> Stashed changes
 from tule.runtime.supply import Settings, Supply, scratch_folder
 from tule.runtime.worker import Worker
 
@@ -72,7 +66,6 @@ class Functions:
         self._supply: Supply | None = None
         self._caps = caps or Caps()
         self._pools = Pools(machine, self._end, self._caps)
-<<<<<<< Updated upstream
         self.cold_starts = ColdStarts(machine, home / "cold-starts.json")
         self.snapshots = Snapshots(
             machine,
@@ -82,8 +75,6 @@ class Functions:
             lambda version: new_stream(version, machine, random),
             snapshot_idle_s,
         )
-=======
->>>>>>> Stashed changes
 
     # -- life
 
@@ -167,11 +158,7 @@ class Functions:
         if instance is None:
             return invocation.outcome(cold=cold)
         try:
-<<<<<<< Updated upstream
             await invocation.run(instance, head, payload, self.supply.kill, response)
-=======
-            await invocation.run(instance, head, payload, self.supply.kill)
->>>>>>> Stashed changes
         except BaseException:
             # Nobody waits for what it does any more, and it must not meet the next request.
             self._pools.end(instance)
@@ -187,7 +174,6 @@ class Functions:
             invocation.admitted()
             instance, claim = await self._claimed(version, invocation)
             invocation.begin(instance)
-<<<<<<< Updated upstream
             ready = await (
                 invocation.restore(instance, claim)
                 if instance.restored
@@ -195,9 +181,6 @@ class Functions:
             )
             if invocation.cold_start is not None:
                 self.cold_starts.add(version.arn, version.version, invocation.cold_start)
-=======
-            ready = await invocation.init(instance, claim, self.supply.kill)
->>>>>>> Stashed changes
             return instance if ready else None
         finally:
             if instance is not None and not ready:

@@ -112,10 +112,7 @@ class Invocation:
 
     def admitted(self) -> None:
         """The request has leave to start an instance; what it waited for that was the queue's."""
-<<<<<<< Updated upstream
         self.timeline.passed("queue")
-=======
->>>>>>> Stashed changes
         now_us = self._now_us()
         if now_us > self._started_us:
             self._phase("queue", self._started_us, now_us)
