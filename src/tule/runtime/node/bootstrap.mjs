@@ -7,7 +7,9 @@ import path from "node:path";
 import util from "node:util";
 import { pathToFileURL } from "node:url";
 
-const [CLAIM, INVOKE, READY, DONE] = Buffer.from("CIRD");
+import { awslambda, highWaterMark, ResponseStream, streams } from "./streaming.mjs";
+
+const [CLAIM, INVOKE, READY, DONE, CHUNK] = Buffer.from("CIRDK");
 const HEADER = 5;
 const channel = new net.Socket({ fd: 3, readable: true, writable: true });
 const write = fs.writeSync;
@@ -187,9 +189,13 @@ process.on("unhandledRejection", (reason) => {
 // AWS answers with the error and starts anew: so the answer goes out first.
 function die(what, error) {
   logError(what, error);
-  if (current) answer(current, describe(error), true);
-  else if (claim && !handler) sendNow(READY, { ms: 0, error: describe(error) });
-  process.exit(129);
+  const end = () => {
+    if (current) answer(current, describe(error), true);
+    else if (claim && !handler) sendNow(READY, { ms: 0, error: describe(error) });
+    process.exit(129);
+  };
+  if (channel.writableLength) channel.write("", end); // behind what is left of a streamed chunk
+  else end();
 }
 
 // -- finding the handler
@@ -250,6 +256,7 @@ async function become(head) {
   Object.assign(process.env, head.environment);
   claim.root = process.env.LAMBDA_TASK_ROOT;
   patchConsole();
+  if (!["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) globalThis.awslambda = awslambda;
   let error = null;
   try {
     process.chdir(claim.root);
@@ -290,6 +297,10 @@ function serve(head, body) {
   const request = { requestId: head.request_id, started: process.hrtime.bigint(), over: false };
   const context = contextOf(head, request);
   current = request;
+  if (streams(handler)) {
+    serveStream(request, context, body);
+    return;
+  }
   request.finish = (error, value) => {
     if (error !== null && error !== undefined) failed(request, error);
     else if (context.callbackWaitsForEmptyEventLoop) request.value = value;
@@ -307,6 +318,26 @@ function serve(head, body) {
   } else {
     whenIdle(() => succeeded(request, request.value)); // whoever called nobody back by then has no result
   }
+}
+
+// A streamed answer is over when the stream has ended and the handler too; an error ends it wherever it is.
+async function serveStream(request, context, body) {
+  const send = (head, bytes, done) => channel.write(frame(CHUNK, head, bytes), done);
+  const stream = new ResponseStream(send, highWaterMark(handler));
+  const ended = new Promise((resolve) => stream.once("close", resolve));
+  stream.once("error", () => {}); // told by the handler's own failure, or by its end without one
+  try {
+    const result = handler(JSON.parse(body.toString("utf8")), stream, context);
+    if (typeof result?.then !== "function") throw "Streaming does not support non-async handlers.";
+    if ((await result) !== undefined) console.warn("Streaming handlers ignore return values.");
+    await ended;
+    if (!stream.writableFinished) throw stream.errored ?? "Response stream is not finished.";
+  } catch (error) {
+    if (channel.writableLength) await new Promise((resolve) => channel.write("", resolve));
+    failed(request, error);
+    return;
+  }
+  answer(request, "", false);
 }
 
 // AWS lets a callback's answer go when the event loop has run dry. The channel must not keep the loop alive meanwhile.
