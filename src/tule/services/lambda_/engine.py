@@ -26,7 +26,7 @@ from tule.services.lambda_.lineage import advanced
 from tule.services.lambda_.models import LATEST, Function, Package, RuntimeManagement, Status
 from tule.services.lambda_.names import InvalidParameterValueError, ServiceFaultError
 from tule.services.lambda_.roles import RoleSessions
-from tule.services.lambda_.throttling import ACCOUNT, TooManyRequestsError
+from tule.services.lambda_.throttling import TooManyRequestsError
 from tule.services.lambda_.usage import REQUESTS, duration_meter
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class Engine:
                 client_context=invocation.client_context or None,
                 invoked_arn=f"{function.arn}:{invocation.qualifier}" if invocation.qualifier else function.arn,
             )
-        except NoCapacityError:
-            raise TooManyRequestsError(ACCOUNT) from None
+        except NoCapacityError as error:
+            raise TooManyRequestsError(error.reason) from None
         except RuntimeUnavailableError as error:
             raise RuntimeMissingError(str(error)) from error
         # Off the caller's way: the answer goes out first.

@@ -24,7 +24,7 @@ from tule.services.lambda_.queued_event import (
     Response,
 )
 from tule.services.lambda_.recursion import RecursiveInvocationError
-from tule.services.lambda_.throttling import TooManyRequestsError
+from tule.services.lambda_.throttling import CALLER, TooManyRequestsError
 from tule.store.transaction import ReadTxn, Txn
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Events:
         function = resolved.function
         queue = self._queue(function.account, function.region, function.name)
         if queue.waiting >= limits.EVENTS_WAITING_MAX:
-            raise TooManyRequestsError("CallerRateLimitExceeded")
+            raise TooManyRequestsError(CALLER)
         event = Event(
             request_id=invocation.request_id,
             payload=invocation.payload,

@@ -194,7 +194,7 @@ class Execution:
 
     # -- running
 
-    async def run(self, resolved: Resolved, invocation: Invocation) -> Outcome:
+    async def run(self, resolved: Resolved, invocation: Invocation, *, paced: bool = True) -> Outcome:
         """Run a function once. Raises `TooManyRequestsError` where there is no capacity, `RecursiveInvocationError`
         in a loop; the function's own failures are outcomes."""
         if self._pending:
@@ -202,7 +202,7 @@ class Execution:
         if invocation.trace.lineage and self.guard.stops(resolved.key, resolved.mark, invocation.trace.lineage):
             raise RecursiveInvocationError
         gate = resolved.gate
-        gate.enter()
+        gate.enter(paced=paced)
         try:
             outcome = await self.engine.invoke(resolved, invocation)
         finally:
@@ -219,9 +219,8 @@ class Execution:
         env = self.env
         told = trace_from_header(event.trace, env.random, env.machine.wall_ms() // 1000)
         trace = TraceContext(told.root, told.parent, "", told.sampled, told.lineage)
-        return await self.run(
-            resolved, Invocation(event.payload, event.request_id, trace, event.client_context, event.qualifier)
-        )
+        invocation = Invocation(event.payload, event.request_id, trace, event.client_context, event.qualifier)
+        return await self.run(resolved, invocation, paced=False)
 
 
 def execution(env: Environment) -> Execution:

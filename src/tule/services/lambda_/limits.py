@@ -29,6 +29,9 @@ ACCOUNT_CONCURRENCY = 1000
 UNRESERVED_MINIMUM = 100
 """What PutFunctionConcurrency must leave to the account's other functions."""
 
+REQUESTS_PER_INSTANCE = 10
+"""Synchronous invocations of a function a second, for each of the instances it may have."""
+
 CODE_STORAGE_BYTES = 80_530_636_800
 """GetAccountSettings' TotalCodeSize of a new account: 75 GB."""
 

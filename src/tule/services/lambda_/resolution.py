@@ -119,7 +119,7 @@ class Resolution:
         gate = self._gates.get(key)
         if gate is None:
             account = self._accounts.setdefault(key[:2], AccountGate())
-            gate = self._gates[key] = FunctionGate(account)
+            gate = self._gates[key] = FunctionGate(account, self._env.machine.monotonic_s)
         return gate
 
     def forget(self, key: Key) -> dict[str, Resolved]:
