@@ -8,6 +8,8 @@ from tule.runtime.hosts import Interpreter
 
 TASK: Final = "/var/task"
 RUNTIME: Final = "/var/runtime"
+OPT: Final = "/opt"
+"""Where a function's layers are."""
 
 _BEFORE_START: Final = ("NODE_", "PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "AWS_LAMBDA_EXEC_WRAPPER", "UV_")
 """Variables that act while a process starts: a process that exists already can't obey them."""
@@ -16,6 +18,29 @@ _BEFORE_START: Final = ("NODE_", "PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "
 def acts_at_start(environment: Mapping[str, str]) -> bool:
     """Whether a function asks for something that only a process started for it can give."""
     return any(name.startswith(_BEFORE_START) for name in environment)
+
+
+def layer_modules(runtime: str, opt: str) -> list[str]:
+    """Where modules of layers are: for Python what comes behind the function's own folder in sys.path, for Node the
+    folder from which packages are looked up."""
+    if runtime.startswith("nodejs"):
+        return [f"{opt}/nodejs/{_node_folder(runtime)}"]
+    return [f"{opt}/python/lib/{runtime}/site-packages", f"{opt}/python"]
+
+
+def _node_folder(runtime: str) -> str:
+    """node22 for nodejs22.x."""
+    return runtime.removesuffix(".x").replace("nodejs", "node")
+
+
+def _search_paths(runtime: str, task: str, own: str, opt: str) -> dict[str, str]:
+    """AWS's NODE_PATH and LD_LIBRARY_PATH, and where Tule has the runtime's own SDK for JavaScript."""
+    libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", own, f"{own}/lib", task, f"{task}/lib"]
+    found = {"LD_LIBRARY_PATH": ":".join([*libraries, *([f"{opt}/lib"] if opt else [])])}
+    if runtime.startswith("nodejs"):
+        layers = [f"{opt}/nodejs/{_node_folder(runtime)}/node_modules", f"{opt}/nodejs/node_modules"] if opt else []
+        found["NODE_PATH"] = ":".join([*layers, f"{own}/node_modules", "/var/node_modules", own, task])
+    return found
 
 
 def variables(  # noqa: PLR0913 - what the names below are made of
@@ -27,6 +52,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
     log_stream: str,
     task_root: str,
     runtime_dir: str,
+    opt: str,
     trust: Mapping[str, str],
 ) -> dict[str, str]:
     """AWS's defined variables, the role's credentials, where AWS is, and the user's own, which come second."""
@@ -39,7 +65,8 @@ def variables(  # noqa: PLR0913 - what the names below are made of
         "TZ": ":UTC",
         # Its user has no entry in /etc/passwd to look a home up in.
         "HOME": "/tmp",  # noqa: S108 - the instance's own
-        "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin:/opt/bin",
+        "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin" + (f":{opt}/bin" if opt else ""),
+        **_search_paths(version.runtime, task_root, runtime_dir, opt),
         **trust,
         **version.environment,
         "_HANDLER": version.handler,

@@ -115,6 +115,10 @@ class Functions:
         """See the contract."""
         return await self.packages.unpack(package, path)
 
+    def unpacked_bytes(self, code: str) -> int:
+        """See the contract."""
+        return self.packages.bytes_of(code)
+
     async def prepare(self, version: FunctionVersion) -> None:
         """See the contract."""
         interpreter = await self._interpreter(version.runtime)
@@ -122,8 +126,9 @@ class Functions:
             from tule.runtime import node_sdk
 
             await node_sdk.install(self._cache, interpreter)
+        await self.packages.merged(version.layers)
         supply = self.supply
-        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code))
+        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers))
         await supply.fill(zygote)
         if version.snap_start:
             await self.snapshots.take(version)
@@ -217,6 +222,8 @@ class Functions:
         session = version.credentials()
         tree = supply.tree
         code = self.packages.path(version.code)
+        layers = await self.packages.merged(version.layers)
+        opt = environment.OPT if tree else layers
         variables = environment.variables(
             version,
             interpreter,
@@ -225,14 +232,18 @@ class Functions:
             log_stream=stream,
             task_root=environment.TASK if tree else code,
             runtime_dir=environment.RUNTIME if tree else code,
+            opt=opt,
             trust=supply.trust,
         )
         claim = {
             "name": version.name, "version": version.version, "handler": version.handler, "code": code,
             "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
             "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder,
+            "opt": layers, "modules": environment.layer_modules(version.runtime, opt) if layers else [],
+            "own_process": self.packages.brings_libraries(layers),
         }  # fmt: skip
-        return supply.zygote_for(interpreter, self.packages.sdk(version.code)), claim, session.expires_ms
+        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers))
+        return zygote, claim, session.expires_ms
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
         """See the contract."""

@@ -221,7 +221,7 @@ class Supply:
         """An instance that waits for `claim` and has the function's code in reach: a parked one if there is one."""
         await self.ensure(zygote)
         interpreter = self._interpreters[zygote]
-        if acts_at_start(version.environment):
+        if acts_at_start(version.environment) or claim["own_process"]:
             return await self._program(zygote, claim)
         node = interpreter.kind == "node"
         if node and not self.tree:

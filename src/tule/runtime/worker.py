@@ -16,6 +16,7 @@ from tule.kernel.clocks import MachineClock
 ENTRIES: Final = frozenset(
     {
         "tule.runtime.zips:check",
+        "tule.runtime.zips:merge",
         "tule.runtime.zips:unpack",
         "tule.services.cloudformation.sam:match_patterns",
         "tule.services.cloudformation.sam:transform",

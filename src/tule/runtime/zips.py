@@ -31,6 +31,9 @@ OF_THE_HOST: Final = frozenset(
 )  # fmt: skip
 """Errors for which a package can't be blamed."""
 
+NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP})
+"""What file systems say that can't make a hard link (more of one)."""
+
 SDK: Final = ("boto3", "botocore")
 SDK_PARTS: Final = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
 
@@ -48,10 +51,11 @@ def check(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpack(payload: dict[str, Any]) -> dict[str, Any]:
-    """{"path": of the zip, "into": a folder that does not exist} to {"refused", "sdk"}.
+    """{"path": of the zip, "into": a folder that does not exist} to {"refused", "sdk", "layer_sdk", "bytes"}.
 
     "sdk" is "bundled", "wanted" or "": whether the package brings parts of the AWS SDK for Python, only speaks of it,
-    or neither. The folder appears whole or not at all.
+    or neither; "layer_sdk" is true if it brings them where a layer keeps Python modules. "bytes" is the size of all
+    files. The folder appears whole or not at all.
     """
     into = Path(payload["into"])
     draft = into.with_name(f".draft-{into.name}-{os.getpid()}")
@@ -59,16 +63,16 @@ def unpack(payload: dict[str, Any]) -> dict[str, Any]:
     draft.chmod(0o755)
     try:
         with Path(payload["path"]).open("rb") as file, _opened(file) as archive:
-            _walk(archive, draft)
-        sdk = _sdk(draft)
+            size = _walk(archive, draft)
+        answer = {"refused": "", "sdk": _sdk(draft), "layer_sdk": _brings_sdk_as_layer(draft), "bytes": size}
         draft.rename(into)
     except PackageError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        return {"refused": str(error), "sdk": ""}
+        return {"refused": str(error), "sdk": "", "layer_sdk": False, "bytes": 0}
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return {"refused": "", "sdk": sdk}
+    return answer
 
 
 def _opened(file: BinaryIO) -> zipfile.ZipFile:
@@ -78,8 +82,8 @@ def _opened(file: BinaryIO) -> zipfile.ZipFile:
         raise PackageError(BAD_ZIP) from error
 
 
-def _walk(archive: zipfile.ZipFile, root: Path | None) -> None:
-    """Read every entry, and write it below `root` if there is one. Sizes are counted, not believed."""
+def _walk(archive: zipfile.ZipFile, root: Path | None) -> int:
+    """Read every entry, and write it below `root` if there is one; the size of all. Sizes are counted, not believed."""
     entries = archive.infolist()
     if not entries or len(entries) > ENTRIES_MAX:
         raise PackageError(BAD_ZIP)
@@ -108,6 +112,7 @@ def _walk(archive: zipfile.ZipFile, root: Path | None) -> None:
         raise PackageError(BAD_ZIP) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise PackageError(BAD_ZIP) from error
+    return MAX_UNZIPPED_BYTES - left
 
 
 def _safe(name: str) -> PurePosixPath:
@@ -161,7 +166,7 @@ def _file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path | None, n
 
 def _sdk(root: Path) -> str:
     """Which zygote suits the package: see `unpack`."""
-    if any((root / part).exists() or (root / f"{part}.py").exists() for part in SDK_PARTS):
+    if _brings_sdk(root):
         return "bundled"
     needles = [name.encode() for name in SDK]
     for file in root.rglob("*.py"):
@@ -171,3 +176,57 @@ def _sdk(root: Path) -> str:
             if any(needle in text for needle in needles):
                 return "wanted"
     return ""
+
+
+def _brings_sdk(folder: Path) -> bool:
+    return any((folder / part).exists() or (folder / f"{part}.py").exists() for part in SDK_PARTS)
+
+
+def _brings_sdk_as_layer(root: Path) -> bool:
+    """Whether the SDK is where a layer's modules are looked for: below python, or in a site-packages of it."""
+    folders = [root / "python", *root.glob("python/lib/python3.*/site-packages")]
+    return any(_brings_sdk(folder) for folder in folders)
+
+
+def merge(payload: dict[str, Any]) -> dict[str, Any]:
+    """{"layers": folders of unpacked layers, "into": a folder that does not exist} to {}: one tree of hard links.
+
+    Of two files with one name the later layer's counts, as on AWS, where layers are unpacked over each other. The
+    folder appears whole or not at all.
+    """
+    into = Path(payload["into"])
+    draft = into.with_name(f".draft-{into.name}-{os.getpid()}")
+    draft.mkdir(mode=0o755)
+    draft.chmod(0o755)
+    try:
+        for layer in payload["layers"]:
+            _lay_over(Path(layer), draft)
+        draft.rename(into)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return {}
+
+
+def _lay_over(source: Path, target: Path) -> None:
+    with os.scandir(source) as entries:
+        for entry in entries:
+            goal = target / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if goal.is_symlink() or goal.is_file():
+                    goal.unlink()
+                goal.mkdir(mode=0o755, exist_ok=True)
+                _lay_over(Path(entry.path), goal)
+                continue
+            if goal.is_dir() and not goal.is_symlink():
+                shutil.rmtree(goal)
+            goal.unlink(missing_ok=True)
+            if entry.is_symlink():
+                goal.symlink_to(Path(entry.path).readlink())
+                continue
+            try:
+                goal.hardlink_to(entry.path)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                shutil.copy2(entry.path, goal)

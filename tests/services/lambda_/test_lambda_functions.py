@@ -251,7 +251,6 @@ def test_what_aws_refuses_is_refused_in_its_words(client, changes, code, message
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"Layers": ["arn:aws:lambda:us-east-1:111122223333:layer:l:1"]}, "Layers"),
         ({"PackageType": "Image", "Code": {"ImageUri": "x"}}, "Image"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
         ({"Runtime": "java21"}, "java21"),

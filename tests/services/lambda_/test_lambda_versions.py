@@ -92,8 +92,10 @@ def test_publish_is_guarded_by_code_and_revision(functions):
     assert wrong == (
         "InvalidParameterValueException",
         400,
-        f"CodeSHA256 (nope) is different from current CodeSHA256 in $LATEST ({latest['CodeSha256']}). "
-        "Please try again with the CodeSHA256 in $LATEST.",
+        (
+            f"CodeSHA256 (nope) is different from current CodeSHA256 in $LATEST ({latest['CodeSha256']}). "
+            "Please try again with the CodeSHA256 in $LATEST."
+        ),
     )
     assert stale[:2] == ("PreconditionFailedException", 412)
     assert missing[2].startswith("Function not found: arn:aws:lambda:us-east-1:")
@@ -286,15 +288,19 @@ def routed(version, **weights):
         (
             routed("1", v2=2.0),
             "ValidationException",
-            "1 validation error detected: Value '{{2=2.0}}' at 'routingConfig.additionalVersionWeights' failed to "
-            "satisfy constraint: Map value must satisfy constraint: [Member must have value less than or equal to "
-            "1.0, Member must have value greater than or equal to 0.0, Member must not be null]",
+            (
+                "1 validation error detected: Value '{{2=2.0}}' at 'routingConfig.additionalVersionWeights' failed to "
+                "satisfy constraint: Map value must satisfy constraint: [Member must have value less than or equal to "
+                "1.0, Member must have value greater than or equal to 0.0, Member must not be null]"
+            ),
         ),
         (
             {"Name": "2024"},
             "ValidationException",
-            "1 validation error detected: Value '2024' at 'name' failed to satisfy constraint: Member must satisfy "
-            "regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)",
+            (
+                "1 validation error detected: Value '2024' at 'name' failed to satisfy constraint: Member must satisfy "
+                "regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)"
+            ),
         ),
         ({"Name": "taken"}, "ResourceConflictException", "Alias already exists: {arn}:taken"),
         (

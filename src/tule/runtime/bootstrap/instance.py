@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 PACKAGES = "/tule/packages"
 CGROUP = "/tule/cgroup"
 TASK = "/var/task"
+OPT = "/opt"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 
 NPROC_MAX = 1024
@@ -66,6 +67,8 @@ def settle(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> str:
         flags = confinement.MS_REMOUNT | confinement.MS_NOSUID | confinement.MS_NODEV
         confinement.mount("tmp", "/tmp", "tmpfs", flags, f"mode=1777,size={claim['ephemeral_mb']}m")
     confinement.bind(f"{PACKAGES}/{os.path.basename(claim['code'])}", TASK)
+    if claim["opt"]:
+        confinement.bind(f"{PACKAGES}/{os.path.basename(claim['opt'])}", OPT)
     confinement.unmount("/tule")
     return TASK
 
@@ -97,7 +100,7 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     code = settle(zygote, shape, claim)
     confine(zygote, shape, claim["ephemeral_mb"], code)
     environment(shape, claim)
-    sys.path[:0] = [code, "/opt/python"] if shape["tree"] else [code]
+    sys.path[:0] = [code, *claim["modules"]]
     if shape["sdk"] and shape["sdk"] not in sys.path:
         sys.path.append(shape["sdk"])
     sys.argv[:] = [""]

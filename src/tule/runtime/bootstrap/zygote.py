@@ -249,7 +249,7 @@ def stand_alone(fd: int) -> None:
     started = time.monotonic()
     claim, _ = modules.channel.split(body)
     code = claim["environment"]["LAMBDA_TASK_ROOT"]
-    sys.path[:0] = [code]
+    sys.path[:0] = [code, *claim["modules"]]
     sys.path.append(claim["sdk"])
     sys.argv[:] = [""]
     os.chdir(code)

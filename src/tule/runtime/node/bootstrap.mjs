@@ -260,6 +260,7 @@ async function become(head) {
   let error = null;
   try {
     process.chdir(claim.root);
+    if (head.modules.length) (await import("./layers.mjs")).lookIn(head.modules[0]);
     handler = await load(claim.root, head.handler);
   } catch (problem) {
     logError("Uncaught Exception", problem);

@@ -89,6 +89,10 @@ class Engine:
         except UnpackingError as error:
             raise ServiceFaultError(f"The package could not be unpacked, for no fault of its own: {error}") from error
 
+    async def unzipped_bytes(self, package: Package) -> int:
+        """The size of a stored package's files."""
+        return self._runtime.unpacked_bytes(await self.unpack(package))
+
     async def version(self, function: Function, provisioned: int = 0) -> FunctionVersion:
         """What the runtime makes instances of, `provisioned` of them ahead of requests."""
 

@@ -38,6 +38,9 @@ CODE_STORAGE_BYTES = 80_530_636_800
 LIST_PAGE = 50
 """The largest page ListFunctions returns, whatever MaxItems says."""
 
+LAYERS_MAX = 5
+"""Layers of one function."""
+
 VERSION_DIGITS = 18
 """A number of more digits is no version's, nor fits into the store's keys."""
 

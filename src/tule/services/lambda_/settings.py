@@ -71,7 +71,6 @@ RESERVED_VARIABLES: Final = frozenset(
 """AWS: "Defined runtime environment variables", the reserved ones."""
 
 NOT_HONOURED: Final = {
-    "Layers": "Layers are not implemented: put the packages into the function's own package.",
     "FileSystemConfigs": "File systems can't be mounted into functions.",
     "ImageConfig": "Functions from container images are not implemented.",
     "KMSKeyArn": "Environment variables are not encrypted with a customer's key.",

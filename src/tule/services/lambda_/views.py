@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tule.services.lambda_.models import LATEST, Alias, Function, Logging, Mapping, Status
+from tule.services.lambda_.models import LATEST, Alias, Function, Layer, Logging, Mapping, Status
 
 
 def last_modified(instant_ms: int) -> str:
@@ -80,6 +80,23 @@ def alias_configuration(alias: Alias, function_arn: str) -> dict[str, Any]:
     }
     if alias.weights:
         result["RoutingConfig"] = {"AdditionalVersionWeights": alias.weights}
+    return result
+
+
+def layer_version(layer: Layer) -> dict[str, Any]:
+    """LayerVersionsListItem."""
+    result: dict[str, Any] = {
+        "LayerVersionArn": layer.arn,
+        "Version": layer.version,
+        "Description": layer.description,
+        "CreatedDate": last_modified(layer.created_ms),
+    }
+    if layer.runtimes:
+        result["CompatibleRuntimes"] = list(layer.runtimes)
+    if layer.architectures:
+        result["CompatibleArchitectures"] = list(layer.architectures)
+    if layer.license:
+        result["LicenseInfo"] = layer.license
     return result
 
 

@@ -9,6 +9,7 @@ from tule.observe import ledger
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state, views
 from tule.services.lambda_.execution import execution
+from tule.services.lambda_.layers import check_total_size, use_layers
 from tule.services.lambda_.lifecycle import CREATING, UPDATING, require_settled
 from tule.services.lambda_.models import LATEST, Function, Logging
 from tule.services.lambda_.names import (
@@ -45,7 +46,9 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
     tags = dict(request.get("Tags") or {})
     check_tags(tags)
     await _refuse_existing(ctx, name)
+    layers = await use_layers(ctx, request.get("Layers") or [])
     package = await take_package(ctx, request["Code"])
+    await check_total_size(ctx, package, layers)
     now = ctx.env.clock.now()
     fields.setdefault("logging", Logging(f"/aws/lambda/{name.name}"))
     function = Function(
@@ -59,6 +62,7 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
         created_ms=now,
         tags=tags,
         status=CREATING,
+        layers=layers,
         **fields,
     )
 
@@ -171,6 +175,7 @@ async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]
     _updatable(function, request)
     architecture = settings("UpdateFunctionCode", {"Architectures": request.get("Architectures")}, name.name)
     package = await take_package(ctx, request)
+    await check_total_size(ctx, package, function.layers)
     if request.get("DryRun"):
         return views.configuration(replace(function, package=package, **architecture))
     changed, version = await _update(ctx, name, request, lambda old: replace(old, package=package, **architecture))
@@ -178,9 +183,12 @@ async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]
 
 
 async def update_function_configuration(ctx: Context, request: Request) -> dict[str, Any]:
-    name, _ = await _read(ctx, request)
+    name, function = await _read(ctx, request)
     only_unqualified(name)
     fields = settings("UpdateFunctionConfiguration", request, name.name)
+    if request.get("Layers") is not None:
+        fields["layers"] = await use_layers(ctx, request["Layers"])
+        await check_total_size(ctx, function.package, fields["layers"])
     changed, _ = await _update(ctx, name, request, lambda old: replace(old, **fields))
     return views.configuration(changed)
 
