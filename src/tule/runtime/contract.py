@@ -217,6 +217,9 @@ class FunctionRuntime(Protocol):
         Done in a process with limits on memory, time and size: the zip is a stranger's.
         """
 
+    def unpacked_bytes(self, code: str) -> int:
+        """The size of the files of a package that `unpack` named."""
+
     async def prepare(self, version: FunctionVersion) -> None:
         """A version exists: start what serves all functions of its runtime (zygote, parked instances), and keep as many
         instances initialised as `version.provisioned` says from now on, without waiting for them."""
