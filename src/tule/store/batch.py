@@ -66,8 +66,8 @@ class Step:
     def puts(self) -> list[tuple[bytes, bytes]]:
         return [(key, value) for key, value in self.writes.items() if value is not None]
 
-    def deletes(self) -> list[tuple[bytes]]:
-        return [(key,) for key, value in self.writes.items() if value is None]
+    def deletes(self) -> list[bytes]:
+        return [key for key, value in self.writes.items() if value is None]
 
 
 def steps(batches: Iterable[Batch]) -> Iterator[Step]:
