@@ -4,24 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 import function_packages
-
-ROLE = "arn:aws:iam::000000000000:role/sample"
-WITHIN_S = 60.0
-"""A guard against waiting for ever, not an expectation."""
-
-
-def eventually(what, look):
-    """What `look` returns as soon as that is true; fails with a word on `what`."""
-    deadline = time.monotonic() + WITHIN_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"Waited {WITHIN_S:g} s for {what} in vain."
-    return found
+from function_account import Account
 
 
 @pytest.fixture(scope="session")
@@ -44,22 +32,19 @@ def stripped(samples, tmp_path_factory):
     return place / "built"
 
 
-class Cloud:
-    """One account of a real Tule, with samples in it."""
+class Cloud(Account):
+    """An account with samples in it."""
 
-    def __init__(self, tule, account, samples, stripped):
-        self.tule = tule
-        self.account = account
-        self.functions = tule.client("lambda", account)
+    def __init__(self, tule, number, samples, stripped):
+        super().__init__(tule, number)
         self._samples = samples
         self._stripped = stripped
-
-    def client(self, service):
-        return self.tule.client(service, self.account)
+        entries = json.loads((samples / "manifest.json").read_text())
+        self._manifest = {entry["id"]: entry for entry in entries}
 
     def deploy(self, sample, name=None, *, packages=(), more=None, timeout_s=30, **environment):
         """A sample as a function, with the harness's prelude for names that it uses and does not declare."""
-        entry = next(entry for entry in self.manifest() if entry["id"] == sample)
+        entry = self._manifest[sample]
         source = self._samples / entry["file"]
         files = {f"{sample}.mjs": source if source.suffix == ".mjs" else self._stripped / f"{sample}.mjs"}
         files["prelude.mjs"] = self._samples / "harness" / "prelude.mjs"
@@ -69,64 +54,8 @@ class Cloud:
             "AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE": "1",
             **environment,
         }
-        return self.create(
-            name or f"sample-{sample}", files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, **variables
-        )
-
-    def create(self, name, files, handler, runtime, *, timeout_s=30, memory_mb=512, **environment):
-        self.functions.create_function(
-            FunctionName=name,
-            Runtime=runtime,
-            Role=ROLE,
-            Handler=handler,
-            Code={"ZipFile": function_packages.zipped(files)},
-            Timeout=timeout_s,
-            MemorySize=memory_mb,
-            Environment={"Variables": environment},
-        )
-        self.functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
-        return name
-
-    def manifest(self):
-        return json.loads((self._samples / "manifest.json").read_text())
-
-    def invoke(self, name, event):
-        """(the answer, the kind of failure or None)."""
-        answered = self.functions.invoke(FunctionName=name, Payload=json.dumps(event))
-        return json.loads(answered["Payload"].read()), answered.get("FunctionError")
-
-    def lines(self, name, until):
-        """What a function has logged, once `until` holds for it."""
-        logs = self.client("logs")
-
-        def look():
-            try:
-                pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
-                found = [event["message"] for page in pages for event in page["events"]]
-            except logs.exceptions.ResourceNotFoundException:
-                return None
-            return found if until(found) else None
-
-        return eventually(f"lines of {name}", look)
-
-    def http_api(self, function, *routes, version="2.0"):
-        """The URL of an HTTP API whose routes lead to a function."""
-        api = self.client("apigatewayv2")
-        arn = self.functions.get_function_configuration(FunctionName=function)["FunctionArn"]
-        made = api.create_api(Name=function, ProtocolType="HTTP")["ApiId"]
-        integration = api.create_integration(
-            ApiId=made, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion=version
-        )["IntegrationId"]
-        for route in routes:
-            api.create_route(ApiId=made, RouteKey=route, Target=f"integrations/{integration}")
-        api.create_stage(ApiId=made, StageName="$default", AutoDeploy=True)
-        self.functions.add_permission(
-            FunctionName=function,
-            StatementId=made,
-            Action="lambda:InvokeFunction",
-            Principal="apigateway.amazonaws.com",
-        )
-        return f"{self.tule.url}/_aws/execute-api/{made}/$default"
+        name = name or f"sample-{sample}"
+        return self.create(name, files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, **variables)
 
 
 @pytest.fixture

@@ -2,28 +2,21 @@
 
 import asyncio
 import json
-import urllib.error
-import urllib.request
 
 import asyncpg
 import pytest
 
+from function_account import fetch, reports
 from tule.testing.postgresql import PostgresServer
 from tule.testing.server import free_port
 
 V2 = ("aws-sdk",)
 
 
-def fetch(method, url, body=None):
-    """(status, body) of an HTTP request."""
-    data = body.encode() if body is not None else None
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+def ask(method, url, body=None):
+    """Status and body of an HTTP request."""
+    status, told, _ = fetch(method, url, body)
+    return status, told.decode()
 
 
 def item(text):
@@ -32,12 +25,7 @@ def item(text):
 
 def test_003_1_keeps_products(cloud):
     dynamodb = cloud.client("dynamodb")
-    dynamodb.create_table(
-        TableName="Products",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-    )
+    cloud.table("Products")
     name = cloud.deploy("003_1", packages=V2)
     posted = cloud.invoke(name, {"httpMethod": "POST", "body": json.dumps(item("p1"))})
     assert posted == ({"statusCode": 201, "body": '{"success":true}'}, None)
@@ -48,10 +36,10 @@ def test_003_1_keeps_products(cloud):
     assert (told["errorType"], failed) == ("TypeError", "Unhandled")
 
     url = cloud.http_api(name, "GET /products/{id}", "POST /products", version="1.0")
-    assert fetch("POST", f"{url}/products", json.dumps({"name": "y"})) == (201, '{"success":true}')
-    status, body = fetch("GET", f"{url}/products/p1")
+    assert ask("POST", f"{url}/products", json.dumps({"name": "y"})) == (201, '{"success":true}')
+    status, body = ask("GET", f"{url}/products/p1")
     assert (status, json.loads(body)) == (200, item("p1"))
-    assert fetch("GET", f"{url}/products/none") == (200, "")
+    assert ask("GET", f"{url}/products/none") == (200, "")
     given = [entry["id"]["S"] for entry in dynamodb.scan(TableName="Products")["Items"]]
     assert sorted(map(len, given)) == [2, 36], "what was posted without an id got a random one"
 
@@ -71,12 +59,7 @@ def handler(event, context):
 
 def test_003_4_has_ten_chunks_processed_at_once(cloud):
     dynamodb = cloud.client("dynamodb")
-    dynamodb.create_table(
-        TableName="arrived",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-    )
+    cloud.table("arrived")
     cloud.create("processChunk", {"app.py": BARRIER}, "app.handler", "python3.11")  # none answers before ten are there
     name = cloud.deploy("003_4", packages=V2)
     numbers = list(range(25))
@@ -90,7 +73,7 @@ def test_003_5_fails_on_every_call_and_begins_once(cloud):
     for _ in range(2):
         told, failed = cloud.invoke(name, {})
         assert (told["errorType"], failed) == ("TypeError", "Unhandled")
-    lines = cloud.lines(name, lambda found: sum(line.startswith("REPORT") for line in found) == 2)
+    lines = cloud.lines(name, reports(2))
     assert sum("Init Duration" in line for line in lines) == 1
 
 
@@ -105,7 +88,7 @@ def test_003_6_sends_paths_to_their_handlers(cloud):
         )
     assert cloud.invoke(name, {"path": "/carts"}) == (None, None)
     url = cloud.http_api(name, "$default", version="1.0")
-    assert fetch("GET", f"{url}/orders") == (200, '{"resource":"Orders","method":"GET"}')
+    assert ask("GET", f"{url}/orders") == (200, '{"resource":"Orders","method":"GET"}')
 
 
 STEPS = ["validateOrder", "chargePayment", "updateInventory", "sendConfirmation"]
@@ -122,14 +105,14 @@ def test_004_1_processes_a_batch_in_order(cloud):
     orders = [f"o{number}" for number in range(10)]
     records = [{"body": json.dumps({"id": order})} for order in orders]
     assert cloud.invoke(name, {"Records": records}) == (None, None)
-    lines = cloud.lines(name, lambda found: any(line.startswith("REPORT") for line in found))
+    lines = cloud.lines(name, reports(1))
     assert effects(lines) == [(step, order) for order in orders for step in STEPS]
 
 
 def test_004_1_charges_again_what_a_poisoned_batch_returns(cloud):
     sqs = cloud.client("sqs")
     sqs.create_queue(QueueName="dead")
-    policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{cloud.account}:dead", "maxReceiveCount": 2}
+    policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{cloud.number}:dead", "maxReceiveCount": 2}
     orders = sqs.create_queue(
         QueueName="orders", Attributes={"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(policy)}
     )["QueueUrl"]
@@ -139,7 +122,7 @@ def test_004_1_charges_again_what_a_poisoned_batch_returns(cloud):
     sqs.send_message_batch(QueueUrl=orders, Entries=entries)
     name = cloud.deploy("004_1")
     cloud.functions.create_event_source_mapping(
-        FunctionName=name, EventSourceArn=f"arn:aws:sqs:us-east-1:{cloud.account}:orders", BatchSize=10
+        FunctionName=name, EventSourceArn=f"arn:aws:sqs:us-east-1:{cloud.number}:orders", BatchSize=10
     )
 
     def charged(times):
@@ -194,7 +177,7 @@ def test_004_8_keeps_one_connection(cloud, users):
         assert (answer["statusCode"], failed, len(rows)) == (200, None, 10)
         backends |= {row["backend"] for row in rows}
     assert len(backends) == 1
-    lines = cloud.lines(name, lambda found: sum(line.startswith("REPORT") for line in found) == 2)
+    lines = cloud.lines(name, reports(2))
     started = next(number for number, line in enumerate(lines) if line.startswith("START"))
     pools = [number for number, line in enumerate(lines) if "pool of at most 1" in line]
     assert len(pools) == 1
@@ -204,21 +187,21 @@ def test_004_8_keeps_one_connection(cloud, users):
 def test_004_9_is_a_service_of_users(cloud):
     name = cloud.deploy("004_9")
     url = cloud.http_api(name, "ANY /users/{id}")
-    assert fetch("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Ada"}')
-    assert fetch("PUT", f"{url}/users/u1", '{"name":"Lin"}') == (204, "")
-    assert fetch("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Lin"}')
-    assert fetch("PATCH", f"{url}/users/u1") == (405, "")
-    assert fetch("GET", f"{url}/users/none") == (200, "")
+    assert ask("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Ada"}')
+    assert ask("PUT", f"{url}/users/u1", '{"name":"Lin"}') == (204, "")
+    assert ask("GET", f"{url}/users/u1") == (200, '{"id":"u1","name":"Lin"}')
+    assert ask("PATCH", f"{url}/users/u1") == (405, "")
+    assert ask("GET", f"{url}/users/none") == (200, "")
 
 
 def test_004_12_is_an_express_application(cloud):
     name = cloud.deploy("004_12", packages=("express", "serverless-http"))
     second = cloud.http_api(name, "$default")
-    assert fetch("GET", f"{second}/orders?x=1") == (200, '{"resource":"Orders","method":"GET","query":{"x":"1"}}')
-    assert fetch("POST", f"{second}/payments", "{}")[0] == 200
-    assert fetch("GET", f"{second}/nope")[0] == 404
+    assert ask("GET", f"{second}/orders?x=1") == (200, '{"resource":"Orders","method":"GET","query":{"x":"1"}}')
+    assert ask("POST", f"{second}/payments", "{}")[0] == 200
+    assert ask("GET", f"{second}/nope")[0] == 404
     first = cloud.http_api(name, "$default", version="1.0")
-    assert fetch("GET", f"{first}/users?a=1") == (200, '{"resource":"Users","method":"GET","query":{"a":"1"}}')
+    assert ask("GET", f"{first}/users?a=1") == (200, '{"resource":"Users","method":"GET","query":{"a":"1"}}')
 
 
 TOLD_WHAT_IT_GOT = """
@@ -236,7 +219,7 @@ def test_004_13a_waits_for_one_function_after_the_other(cloud):
     assert cloud.invoke(name, {"sku": "s1"}) == (None, None)
 
     def got(called):
-        lines = cloud.lines(called, lambda found: any(line.startswith("REPORT") for line in found))
+        lines = cloud.lines(called, reports(1))
         return [json.loads(line.removeprefix("got ")) for line in lines if line.startswith("got ")]
 
     assert got("check-inventory") == [{"sku": "s1"}]
@@ -249,7 +232,7 @@ def test_004_13b_leaves_the_work_in_a_queue(cloud, sdk):
     sqs = cloud.client("sqs")
     queue = sqs.create_queue(QueueName="inventory")["QueueUrl"]
     aliased = {"node_modules/aws-sdk/index.js": f"module.exports = require('{sdk}')"} if sdk != "aws-sdk" else {}
-    url = f"https://sqs.us-east-1.amazonaws.com/{cloud.account}/inventory"
+    url = f"https://sqs.us-east-1.amazonaws.com/{cloud.number}/inventory"
     name = cloud.deploy("004_13b", packages=(sdk,), more=aliased, INVENTORY_QUEUE_URL=url)
     assert cloud.invoke(name, {"sku": "s1"}) == (None, None)
     messages = sqs.receive_message(QueueUrl=queue)["Messages"]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from function_account import reports
+
 HEAVY = ("pandas", "numpy", "sklearn")
 
 STAND_IN = """
@@ -21,10 +23,6 @@ def heavy():
 
 def imported(lines):
     return {line.removeprefix("imported ").strip() for line in lines if line.startswith("imported ")}
-
-
-def reports(count):
-    return lambda lines: sum(line.startswith("REPORT") for line in lines) == count
 
 
 def test_001_5_imports_everything_when_it_begins(cloud, samples, heavy):

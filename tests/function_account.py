@@ -1,0 +1,110 @@
+"""One account of a real Tule, and functions in it: deployed, called, listened to."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import function_packages
+
+WITHIN_S = 60.0
+"""A guard against waiting for ever, not an expectation."""
+
+
+def eventually(what, look):
+    """What `look` returns as soon as that is true; fails with a word on `what`."""
+    deadline = time.monotonic() + WITHIN_S
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"Waited {WITHIN_S:g} s for {what} in vain."
+    return found
+
+
+def reports(count):
+    """A condition for `lines`: so many calls are over."""
+    return lambda lines: sum(line.startswith("REPORT") for line in lines) == count
+
+
+def fetch(method, url, body=None, **headers):
+    """(status, body, headers) of an HTTP request with JSON."""
+    data = body.encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), error.headers
+
+
+class Account:
+    """Clients of one account, and what tests do with functions."""
+
+    def __init__(self, tule, number):
+        self.tule = tule
+        self.number = number
+        self.functions = self.client("lambda")
+
+    def client(self, service):
+        return self.tule.client(service, self.number)
+
+    def create(self, name, files, handler, runtime, *, timeout_s=30, memory_mb=512, **environment):
+        """A function of files, ready to be called."""
+        self.functions.create_function(
+            FunctionName=name,
+            Runtime=runtime,
+            Role=f"arn:aws:iam::{self.number}:role/of-tests",
+            Handler=handler,
+            Code={"ZipFile": function_packages.zipped(files)},
+            Timeout=timeout_s,
+            MemorySize=memory_mb,
+            Environment={"Variables": environment},
+        )
+        self.functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        return name
+
+    def invoke(self, name, event):
+        """(the answer, the kind of failure or None)."""
+        answered = self.functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        return json.loads(answered["Payload"].read()), answered.get("FunctionError")
+
+    def lines(self, name, until):
+        """What a function has logged, once `until` holds for it."""
+        logs = self.client("logs")
+
+        def look():
+            try:
+                pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+                found = [event["message"] for page in pages for event in page["events"]]
+            except logs.exceptions.ResourceNotFoundException:
+                return None
+            return found if until(found) else None
+
+        return eventually(f"lines of {name}", look)
+
+    def table(self, name, key="id"):
+        """A table with a key of text."""
+        self.client("dynamodb").create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        )
+
+    def http_api(self, function, *routes, version="2.0"):
+        """The URL of an HTTP API whose routes lead to a function."""
+        api = self.client("apigatewayv2")
+        arn = self.functions.get_function_configuration(FunctionName=function)["FunctionArn"]
+        made = api.create_api(Name=function, ProtocolType="HTTP")["ApiId"]
+        integration = api.create_integration(
+            ApiId=made, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion=version
+        )["IntegrationId"]
+        for route in routes:
+            api.create_route(ApiId=made, RouteKey=route, Target=f"integrations/{integration}")
+        api.create_stage(ApiId=made, StageName="$default", AutoDeploy=True)
+        self.functions.add_permission(
+            FunctionName=function,
+            StatementId=made,
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+        )
+        return f"{self.tule.url}/_aws/execute-api/{made}/$default"
