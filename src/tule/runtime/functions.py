@@ -25,7 +25,7 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
-from tule.runtime.snapshots import Snapshots
+from tule.runtime.snapshots import Snapshots, Surroundings
 from tule.runtime.supply import Settings, Supply, scratch_folder
 from tule.runtime.worker import Worker
 
@@ -67,14 +67,14 @@ class Functions:
         self._caps = caps or Caps()
         self._pools = Pools(machine, self._end, self._caps)
         self.cold_starts = ColdStarts(machine, home / "cold-starts.json")
-        self.snapshots = Snapshots(
-            machine,
+        around = Surroundings(
             lambda: self.supply,
             self._claim,
             self._write_log,
             lambda version: new_stream(version, machine, random),
-            snapshot_idle_s,
+            lambda version: self.packages.path(version.code),
         )
+        self.snapshots = Snapshots(machine, around, snapshot_idle_s)
 
     # -- life
 

@@ -50,6 +50,19 @@ Claimed = Callable[[FunctionVersion, str], Awaitable[tuple[str, dict[str, Any], 
 _log = structlog.get_logger("tule.runtime")
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What snapshots ask of the runtime around them."""
+
+    supply: Callable[[], Supply]
+    claimed: Claimed
+    write: Callable[[FunctionVersion, str, list[str]], None]
+    """Lines for a log stream of the function's."""
+    new_stream: Callable[[FunctionVersion], str]
+    code: Callable[[FunctionVersion], str]
+    """The folder of its unpacked package."""
+
+
 @dataclass(eq=False)
 class Snapshot:
     """One version, initialised."""
@@ -73,20 +86,13 @@ class Snapshot:
 class Snapshots:
     """All snapshots, by version."""
 
-    def __init__(
-        self,
-        machine: MachineClock,
-        supply: Callable[[], Supply],
-        claimed: Claimed,
-        write: Callable[[FunctionVersion, str, list[str]], None],
-        new_stream: Callable[[FunctionVersion], str],
-        idle_s: float = IDLE_S,
-    ) -> None:
+    def __init__(self, machine: MachineClock, surroundings: Surroundings, idle_s: float = IDLE_S) -> None:
         self._machine = machine
-        self._supply = supply
-        self._claimed = claimed
-        self._write = write
-        self._new_stream = new_stream
+        self._supply = surroundings.supply
+        self._claimed = surroundings.claimed
+        self._write = surroundings.write
+        self._new_stream = surroundings.new_stream
+        self._code = surroundings.code
         self._idle_s = idle_s
         self._found: dict[tuple[str, str, str], Snapshot] = {}
         self._taking: dict[tuple[str, str, str], asyncio.Task[Snapshot]] = {}
@@ -191,7 +197,7 @@ class Snapshots:
         version = snapshot.version
         particulars = {
             "snapshot": origin.name, "group": group, "memory_mb": version.memory_mb,
-            "ephemeral_mb": version.ephemeral_mb,
+            "ephemeral_mb": version.ephemeral_mb, "code": self._code(version),
         }  # fmt: skip
         instance = await self._supply().start_restored(origin, particulars)
         snapshot.forks.add(instance)

@@ -36,14 +36,20 @@ def _children() -> str:
         except OSError:
             continue
         for pid in children:
-            try:
-                with open(f"/proc/{pid}/stat") as file:
-                    name, state = file.read().partition("(")[2].rpartition(")")[::2]
-            except OSError:
-                continue
-            if state.split()[0] not in "ZX":
+            name, state = _process(pid)
+            if state not in "ZX":
                 alive.append(name)
     return f"{len(alive)} child process(es) run after init ({', '.join(alive[:5])})" if alive else ""
+
+
+def _process(pid: str) -> tuple[str, str]:
+    """(name, state) of a child; one that is hidden is about to become another program."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            name, _, rest = file.read().partition("(")[2].rpartition(")")
+    except OSError:
+        return f"process {pid}", "R"
+    return name, rest.split()[0]
 
 
 def _descriptors(own: Sequence[int]) -> str:
