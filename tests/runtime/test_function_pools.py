@@ -9,7 +9,7 @@ import pytest
 from tule.runtime.contract import NoCapacityError, RoleSession, RuntimeUnavailableError
 from tule.runtime.pools import Caps
 
-SLOW = "import os, time\ndef handler(e, c):\n  time.sleep(e or 0)\n  return os.getpid()"
+SLOW = "import os, time\nME = int(os.urandom(6).hex(), 16)\ndef handler(e, c):\n  time.sleep(e or 0)\n  return ME"
 
 
 async def until(what, condition):

@@ -25,6 +25,7 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
+from tule.runtime.reach import Reach
 from tule.runtime.snapshots import Snapshots, Surroundings
 from tule.runtime.supply import Settings, Supply, scratch_folder
 from tule.runtime.worker import Worker
@@ -49,6 +50,8 @@ class Functions:
         bare: bool = False,
         snapshot_idle_s: float = snapshots.IDLE_S,
         names: CloudNames | None = None,
+        reach: Reach | None = None,
+        least_rung: str = "",
     ) -> None:
         self._home = home
         self._machine = machine
@@ -57,6 +60,8 @@ class Functions:
         self._endpoint_url = endpoint_url
         self._bare = bare
         self._names = names
+        self._reach = reach or Reach()
+        self._least_rung = least_rung
         self._parked_count = parked
         self._cache = cache or home / "cache"
         self.worker = Worker(machine)
@@ -104,6 +109,9 @@ class Functions:
                 self._parked_count,
                 self._bare,
                 self._caps.rest_after_s,
+                self._endpoint_url,
+                self._reach,
+                self._least_rung,
             )
             self._supply = Supply(settings, self._machine, self.interpreters.own, self._names)
             self._supply.on_lost = self._lost
@@ -186,6 +194,8 @@ class Functions:
             )
             if invocation.cold_start is not None:
                 self.cold_starts.add(version.arn, version.version, invocation.cold_start)
+            if instance is not None and ready:
+                self.supply.limit(instance, version.memory_mb)
             return instance if ready else None
         finally:
             if instance is not None and not ready:
@@ -238,7 +248,7 @@ class Functions:
         claim = {
             "name": version.name, "version": version.version, "handler": version.handler, "code": code,
             "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
-            "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder,
+            "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder, "egress": version.egress,
             "opt": layers, "modules": environment.layer_modules(version.runtime, opt) if layers else [],
             "own_process": self.packages.brings_libraries(layers),
         }  # fmt: skip

@@ -14,14 +14,16 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from tule.runtime import memory
-from tule.runtime.bootstrap import confinement
+from tule.runtime.bootstrap import confinement, landlock, namespaces, network, seccomp, tree
+from tule.runtime.groups import Groups, sweep
 
 MESSAGE_MAX: Final = 256 * 1024
 FDS_MAX: Final = 4
 FIRST_UID: Final = 200_000
+EGRESS_UID: Final = FIRST_UID - 1
 UIDS: Final = 60_000
 """Users of instances, as root: no distribution hands these numbers to people."""
 
@@ -59,22 +61,23 @@ class Runner:
         self._next_uid = 0
         self._mount_point = tempfile.mkdtemp(prefix="tree-", dir=settings["scratch"])
         self.tree = bool(settings["tree"])
-        self.groups = memory.Groups.find(os.getpid(), settings["host_pid"]) if self.tree else memory.Groups("", "")
+        self.groups: Groups = settings.pop("groups")
+        self._egress: tuple[int, socket.socket] | None = None
         self._wakeup, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
 
     def run(self) -> None:
         """Serve until Tule hangs up."""
+        if self._settings["network"]:
+            self._start_egress()
         self.say(
             {
-                "hello": os.getpid(),
-                "tree": self.tree,
-                "root": bool(self._settings["root"]),
-                "memory": self.groups.limit_file,
-                "landlock": confinement.landlock_abi(),
+                "hello": os.getpid(), "tree": self.tree, "root": bool(self._settings["root"]),
+                "network": bool(self._settings["network"]), "groups": self.groups.version,
+                "controllers": self.groups.controllers, "landlock": landlock.version(), "seccomp": seccomp.known(),
             }
-        )
+        )  # fmt: skip
         while True:
             socks = [zygote.sock for zygote in self._zygotes.values()]
             wait_s = WATCH_EVERY_S if self._watched else None
@@ -115,11 +118,13 @@ class Runner:
                 case "watch":
                     if not self.groups.has(message["id"]):
                         self._watched[message["id"]] = int(message["mb"]) * 1024
+                case "limit":
+                    self._limit(message["id"], int(message["mb"]))
                 case "rest":
                     self._rest(message["zygote"])
                 case "kill":
                     self._pass_on(self._home_of.get(message["id"], ""), message, ())
-                case "park" | "program" | "settle":
+                case "park" | "snapshot" | "restore" | "program" | "settle":
                     self._instance(message, fds)
         except OSError as error:
             self.say({"failed": message.get("id", message.get("key", "")), "why": str(error)})
@@ -138,6 +143,38 @@ class Runner:
         if not self._pass_on(message["zygote"], message, fds):
             self._forget(message["id"])
             self.say({"ended": message["id"], "code": -signal.SIGKILL})
+
+    def _limit(self, name: str, memory_mb: int) -> None:
+        """The init phase is over: from here on its part of the cores. Whoever came without groups gets them now, when
+        nobody waits for it."""
+        pid = self._pids.get(name)
+        if not self.groups.folders or pid is None:
+            return
+        if not self.groups.has(name):
+            self.groups.make(name)
+            self.groups.attach(name, [pid, *memory.descendants(pid)], memory_mb)
+            self._watched.pop(name, None)
+        self.groups.limit_cpu(name, memory_mb)
+
+    def _start_egress(self) -> None:
+        """The process that carries what functions send: on the host's network, with no privileges."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        settings = {
+            "parent": os.getpid(), "uid": EGRESS_UID if self._settings["root"] else 0,
+            "public_port": self._settings["public_port"], "functions_port": self._settings["functions_port"],
+        }  # fmt: skip
+        argv = [sys.executable, "-P", "-m", "tule.runtime.egress", str(theirs.fileno()), json.dumps(settings)]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                theirs.set_inheritable(True)
+                os.execve(argv[0], argv, {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/"})  # noqa: S606 - no shell is wanted
+            finally:
+                os._exit(71)
+        theirs.close()
+        self._egress = (pid, ours)
 
     def _pass_on(self, key: str, message: dict[str, Any], fds: Sequence[int]) -> bool:
         zygote = self._zygotes.get(key)
@@ -158,8 +195,11 @@ class Runner:
             "fd": theirs.fileno(),
             "parent": parent,
             "tree": self.tree,
-            "cgroup": self.groups.limit_file,
-            "landlock": bool(confinement.landlock_abi()),
+            "groups": self.groups.told,
+            "landlock": bool(landlock.version()),
+            "seccomp": seccomp.known(),
+            "egress": self._egress[1].fileno() if self._egress else -1,
+            "reach": self._settings["reach"],
             "sdk": message["sdk"],
             "preload": message["preload"],
             "readable": [*READABLE, *message["readable"]],
@@ -182,11 +222,13 @@ class Runner:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if self.tree:
                 shown = [(BOOTSTRAP, IN_TREE, False), (self._settings["packages"], "/tule/packages", False)]
-                if self.groups.folder:
-                    shown.append((self.groups.folder, "/tule/cgroup", True))
+                shown += self.groups.shown
                 shown += [(source, target, False) for source, target in message["shown"]]
-                confinement.enter_tree(self._mount_point, shown)
+                namespaces.unshare(namespaces.CLONE_NEWNS)
+                tree.enter(self._mount_point, shown)
             sock.set_inheritable(True)
+            if self._egress:
+                self._egress[1].set_inheritable(True)
             os.execve(argv[0], argv, environment)  # noqa: S606 - no shell is wanted
         except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
             sys.stderr.write(f"Zygote {message['key']} did not start: {error}\n")
@@ -246,13 +288,16 @@ class Runner:
     def _reap(self) -> None:
         """Strays become this process's children when their instance ends: end them, and collect the dead."""
         known = {zygote.pid for zygote in self._zygotes.values()}
+        if self._egress:
+            known.add(self._egress[0])
         for pid in memory.children(os.getpid()):
             if pid not in known:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                if self._egress and ended == self._egress[0]:
+                    sys.exit("The process that carries what functions send has ended.")
 
     def _watch(self) -> None:
         """End what has grown beyond its memory, as the kernel would."""
@@ -262,20 +307,27 @@ class Runner:
                 self._pass_on(self._home_of[name], {"do": "kill", "id": name}, ())
 
 
-def _enter_namespaces(settings: dict[str, Any]) -> None:
-    """Go on as the first process of namespaces of our own, while this one waits for it."""
-    confinement.own_processes()
+def _enter_namespaces(groups: Groups) -> None:
+    """Go on as the first process of namespaces of our own, while this one waits for it and tidies up after it."""
+    namespaces.own_processes()
+    outer = os.getpid()
     pid = os.fork()
     if pid:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.closerange(3, 64)
-        os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
-    confinement.die_with_parent(0)
-    confinement.mount("", "/", "", confinement.MS_REC | confinement.MS_PRIVATE)
-    flags = confinement.MS_NOSUID | confinement.MS_NODEV | confinement.MS_NOEXEC
-    confinement.mount("proc", "/proc", "proc", flags)
-    settings["tree"] = True
+        _wait_for(pid, groups)
+    confinement.die_with_parent(outer)
+    tree.mount("", "/", "", tree.MS_REC | tree.MS_PRIVATE)
+    tree.mount("proc", "/proc", "proc", tree.MS_NOSUID | tree.MS_NODEV | tree.MS_NOEXEC)
+
+
+def _wait_for(pid: int, groups: Groups) -> NoReturn:
+    """Outlive Tule for a moment: the kernel ends every process of ours, but removes no group."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
+    confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.closerange(3, 64)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    groups.remove()
+    os._exit(abs(code))
 
 
 def _weigh_little() -> None:
@@ -285,21 +337,41 @@ def _weigh_little() -> None:
         Path("/proc/self/autogroup").write_text("19", "ascii")
 
 
+def probe(scratch: str) -> int:
+    """What this machine offers, tried out in a child: 0 no namespaces, 1 those but for the network, 2 all."""
+    folder = tempfile.mkdtemp(prefix="probe-", dir=scratch)
+
+    def own_tree() -> None:
+        namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS)
+        tree.enter(folder, ())
+
+    def own_network() -> None:
+        namespaces.unshare(namespaces.CLONE_NEWNET)
+        network.up()
+        network.turn_outward()
+
+    try:
+        return namespaces.probe(own_tree, own_network)
+    finally:
+        Path(folder).rmdir()
+
+
 def main() -> None:
     """`python -m tule.runtime.runner DESCRIPTOR SETTINGS`."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
-    settings |= {"root": os.geteuid() == 0, "tree": False, "host_pid": os.getpid()}
+    settings |= {"root": os.geteuid() == 0, "tree": False, "network": False, "groups": Groups()}
     confinement.die_with_parent(settings["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         _weigh_little()
         confinement.prctl(confinement.PR_SET_CHILD_SUBREAPER, 1)
-        memory.sweep()
-        scratch = tempfile.mkdtemp(prefix="probe-", dir=settings["scratch"])
-        if not settings.get("bare") and confinement.probe(scratch):
-            _enter_namespaces(settings)
-        Path(scratch).rmdir()
+        sweep()
+        offered = 0 if settings.get("bare") else probe(settings["scratch"])
+        settings |= {"tree": offered > 0, "network": offered > 1}
+        if settings["tree"]:
+            settings["groups"] = Groups.find(f"tule-{os.getpid()}-{settings['parent']}")
+            _enter_namespaces(settings["groups"])
     Runner(sock, settings).run()
 
 

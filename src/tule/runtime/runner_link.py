@@ -125,9 +125,13 @@ class RunnerLink:
             self._said_hello.set_exception(ChildProcessError("The runner ended before it said hello."))
         process = self._process
         if process is not None:
-            process.kill()
+            process.terminate()  # it tidies up after what is dead or dying
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)  # it is dead or dying: this collects it
+                process.wait(0.2)
+            if process.returncode is None:
+                process.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
             _log.error("runner ended", pid=process.pid, code=process.returncode)
         self._lost()
 

@@ -7,22 +7,27 @@ import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 
 from tule.kernel.clocks import MachineClock
 from tule.kernel.processes import lives
-from tule.runtime import sdk
+from tule.runtime import groups, rungs, sdk
 from tule.runtime.cloud_names import CloudNames, Shown
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
+from tule.runtime.reach import Reach
 from tule.runtime.resting import REST_AFTER_S, Resting
 from tule.runtime.runner_link import RunnerLink
+
+TIDY_ATTEMPTS: Final = 50
+TIDY_EVERY_S: Final = 0.1
 
 REFILL_AFTER_S: Final = 0.05
 """Parked instances are replaced a moment after one was taken, so that the fork doesn't delay whoever took it (ours)."""
@@ -45,6 +50,10 @@ class Settings:
     bare: bool = False
     """Don't use namespaces even where they could be had."""
     rest_after_s: float = REST_AFTER_S
+    endpoint_url: str = ""
+    reach: Reach = field(default_factory=Reach)
+    least_rung: str = ""
+    """Functions that would be confined by less don't run."""
 
 
 class Supply:
@@ -106,14 +115,15 @@ class Supply:
         async with self._starting:
             if self._link is None:
                 settings = self._settings
-                values = {
-                    "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
-                }  # fmt: skip
                 if self._names is not None and not settings.bare:
                     self._names_shown = await self._names.shown()
-                link = RunnerLink(values, self._hear, lambda: self._runner_lost(link))
+                link = RunnerLink(self._runner_settings(), self._hear, lambda: self._runner_lost(link))
                 try:
                     await link.start()
+                    rungs.require(rungs.rung_of(link.hello), settings.least_rung)
+                except rungs.TooLowError as error:
+                    await link.stop()
+                    raise RuntimeUnavailableError(str(error)) from error
                 except (OSError, TimeoutError) as error:
                     await link.stop()
                     raise RuntimeUnavailableError(f"The process that runs functions did not start: {error}") from error
@@ -121,7 +131,25 @@ class Supply:
         assert self._link is not None
         return self._link
 
+    def _runner_settings(self) -> dict[str, Any]:
+        settings = self._settings
+        names_address = self._names.address if self._names is not None and not settings.bare else ""
+        return {
+            "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
+            "reach": settings.reach.addresses(settings.endpoint_url, names_address),
+            "public_port": settings.reach.public_port, "functions_port": urlsplit(settings.endpoint_url).port or 0,
+        }  # fmt: skip
+
+    async def _tidy(self) -> None:
+        """Remove the groups of a runner that could not do it itself, as soon as the kernel has ended who was in them."""
+        for _ in range(TIDY_ATTEMPTS):
+            if not await asyncio.to_thread(groups.sweep):
+                return
+            await self._machine.sleep(TIDY_EVERY_S)
+
     def _runner_lost(self, link: RunnerLink) -> None:
+        if not self.closing:
+            self._spawn(self._tidy())
         if self._link is link:
             self._link = None
             self.crashes += 1
@@ -301,6 +329,11 @@ class Supply:
         if self._link is not None:
             self._link.send({"do": "kill", "id": instance.name})
         instance.close()
+
+    def limit(self, instance: Instance, memory_mb: int) -> None:
+        """Its init phase is over: from here on it has the part of the cores that goes with its memory."""
+        if self._link is not None:
+            self._link.send({"do": "limit", "id": instance.name, "mb": memory_mb})
 
     def watch(self, instance: Instance, memory_mb: int) -> None:
         """Let the runner see to its memory, if no memory group does."""

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH123
 # A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """The zygote's side of snapshots: passes on the wish for a fork, and keeps book of what came of it."""
 
@@ -77,17 +76,13 @@ class Forks:
     def _started(self, name: str, pid: int) -> None:
         message = self._waiting.pop(name)
         self._pids[name] = (message["snapshot"], pid)
-        if message.get("group", True) and self._zygote.settings["cgroup"]:
-            folder = f"{self._zygote.instance.CGROUP}/{name}"
-            for file_name, text in (
-                ("cgroup.procs", pid),
-                (self._zygote.settings["cgroup"], message["memory_mb"] << 20),
-            ):
-                try:
-                    with open(f"{folder}/{file_name}", "w") as file:
-                        file.write(str(text))
-                except OSError:
-                    break
+        if message.get("group", True):
+            shape = {"groups": self._zygote.settings["groups"], "id": name}
+            try:
+                self._zygote.instance.join_groups(shape, pid)
+                self._zygote.instance.memory_limit(shape, message["memory_mb"])
+            except OSError:
+                pass  # it has ended
         self._zygote.say_started(name, pid)
         if name in self._killed:
             self.kill(name)

@@ -11,7 +11,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 PACKAGES = "/tule/packages"
@@ -24,11 +24,32 @@ NPROC_MAX = 1024
 """AWS: processes and threads of an execution environment."""
 NOFILE_MAX = 1024
 """AWS: file descriptors."""
+MEMORY_MAX_MB = 10240
+"""AWS: the largest function."""
+DATA_BASE_MB = 1024
+"""Added to twice a function's memory where only a look at it every so often limits that (ours): a bomb that goes off
+between two looks ends at this, and threads' stacks, which count in full, fit in."""
+
+
+def furnish(zygote: Any, shape: dict[str, Any]) -> None:
+    """What the namespaces of an instance hold before it comes. Runs as their first process."""
+    zygote.tree.temporary(zygote.tree.TEMPORARY_MB)
+    zygote.tree.processes()
+    zygote.tree.hide()
+    if zygote.egress is None:
+        return
+    network, settings = zygote.network, zygote.settings
+    network.up()
+    network.turn_outward()
+    named = [*settings["reach"], ("tcp", "127.0.0.1", network.TURNED_PORT), ("udp", "127.0.0.1", network.TURNED_PORT)]
+    sockets = [network.listen(*one[:3]) for one in named]
+    fds = [os.pidfd_open(os.getpid()), *(sock.fileno() for sock in sockets)]
+    message = json.dumps({"new": shape["id"], "sockets": named}).encode()
+    socket.send_fds(zygote.egress, [message], fds)
 
 
 def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
     """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
-    confinement = zygote.confinement
     os.setpgid(0, 0)  # no session of its own: where sessions share the cores equally, niceness would count for nothing
     os.nice(19 - os.nice(0))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -36,55 +57,89 @@ def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     if shape["tree"]:
-        confinement.unshare(confinement.CLONE_NEWNS)
-        flags = confinement.MS_NOSUID | confinement.MS_NODEV
-        confinement.mount("tmp", "/tmp", "tmpfs", flags, "mode=1777,size=512m")
-        join_group(shape)
+        join_groups(shape)
     else:
         os.makedirs(shape["scratch"], 0o700, exist_ok=True)
 
 
-def join_group(shape: dict[str, Any]) -> None:
-    """Into the memory group that was made for this instance, if there are any."""
-    if shape["cgroup"]:
-        with open(f"{CGROUP}/{shape['id']}/cgroup.procs", "w") as file:
-            file.write("0")
+def join_groups(shape: dict[str, Any], pid: int = 0) -> None:
+    """Put a process, or (0) this one, into the groups that were made for this instance, if there are any."""
+    for folder in shape["groups"].get("folders", ()):
+        with open(f"{CGROUP}/{folder}/{shape['id']}/cgroup.procs", "w") as file:
+            file.write(str(pid))
 
 
 def memory_limit(shape: dict[str, Any], memory_mb: int) -> None:
-    if shape["cgroup"]:
-        with open(f"{CGROUP}/{shape['id']}/{shape['cgroup']}", "w") as file:
+    for folder, name in shape["groups"].get("memory", ()):
+        with open(f"{CGROUP}/{folder}/{shape['id']}/{name}", "w") as file:
             file.write(str(memory_mb * 1024 * 1024))
 
 
 def settle(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> str:
     """Put the function's code and limits in place; afterwards nothing of other functions can be reached."""
-    confinement = zygote.confinement
+    tree = zygote.tree
     if not shape["tree"]:
         return str(claim["code"])
     memory_limit(shape, claim["memory_mb"])
-    if claim["ephemeral_mb"] != 512:
-        flags = confinement.MS_REMOUNT | confinement.MS_NOSUID | confinement.MS_NODEV
-        confinement.mount("tmp", "/tmp", "tmpfs", flags, f"mode=1777,size={claim['ephemeral_mb']}m")
-    confinement.bind(f"{PACKAGES}/{os.path.basename(claim['code'])}", TASK)
-    if claim["opt"]:
-        confinement.bind(f"{PACKAGES}/{os.path.basename(claim['opt'])}", OPT)
-    confinement.unmount("/tule")
+    if claim["ephemeral_mb"] != tree.TEMPORARY_MB:
+        tree.temporary(claim["ephemeral_mb"], tree.MS_REMOUNT)
+    tree.bind(f"{PACKAGES}/{os.path.basename(claim['code'])}", TASK)
+    if claim.get("opt"):
+        tree.bind(f"{PACKAGES}/{os.path.basename(claim['opt'])}", OPT)
+    tree.unmount("/tule")
+    open_network(zygote, shape, claim)
     return TASK
 
 
-def confine(zygote: Any, shape: dict[str, Any], ephemeral_mb: int, code: str) -> None:
+def open_network(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> None:
+    """Have the forwarder carry what the function may send, and lead to what is for this instance alone."""
+    if zygote.egress is None:
+        return
+    named = claim.get("reach", ())
+    sockets = [zygote.network.listen(*one[:3]) for one in named]
+    message = json.dumps({"open": shape["id"], "egress": claim.get("egress", "all"), "sockets": named}).encode()
+    socket.send_fds(zygote.egress, [message], [sock.fileno() for sock in sockets])
+    for sock in sockets:
+        sock.close()
+
+
+def confine(zygote: Any, shape: dict[str, Any], claim: dict[str, Any], code: str) -> None:
     """Give up what settling needed. The last step before code of strangers runs."""
     confinement = zygote.confinement
-    confinement.limit(NPROC_MAX if shape["uid"] else NPROC_MAX * 16, NOFILE_MAX, ephemeral_mb * 1024 * 1024)
-    if shape["landlock"] and not (shape["tree"] and "orders" in shape):  # forks of that mount, and are confined then
-        if shape["tree"]:
-            confinement.landlock(["/"], ["/tmp", *DEVICES])
-        else:
-            readable = [*shape["readable"], *([code] if code else [])]
-            confinement.landlock(readable, [shape["scratch"], *DEVICES])
+    confinement.leave_keyring()
+    if shape["tree"] and not shape["uid"]:
+        zygote.namespaces.own_user()
+    limit(confinement, shape, claim)
+    forks = "orders" in shape
+    if not (shape["tree"] and forks):  # forks of that mount, and are confined then
+        fence(zygote, shape, [place for place in (code, claim.get("opt")) if place])
     confinement.become(shape["uid"])
     confinement.die_with_parent(shape["parent"])  # again: a change of user clears it
+    filter_calls(zygote, zygote.origin_filter if forks else zygote.filter)
+
+
+def limit(confinement: Any, shape: dict[str, Any], claim: dict[str, Any]) -> None:
+    """What holds for each process, and for memory where no group limits it."""
+    data_mb = 0 if shape["groups"] else DATA_BASE_MB + 2 * claim.get("memory_mb", MEMORY_MAX_MB)
+    file_mb = 0 if shape["tree"] else claim.get("ephemeral_mb", 512)
+    processes = NPROC_MAX if shape["tree"] else NPROC_MAX * 16  # else they are counted with the rest of the user's
+    confinement.limit(processes, NOFILE_MAX, file_mb << 20, data_mb << 20)
+
+
+def fence(zygote: Any, shape: dict[str, Any], readable: Sequence[str]) -> None:
+    """Landlock: in a tree all of it may be read, else what `shape` names and `readable`."""
+    if not shape["landlock"]:
+        return
+    if shape["tree"]:
+        zygote.landlock.restrict(["/"], ["/tmp", *DEVICES])
+    else:
+        zygote.landlock.restrict([*shape["readable"], *readable], [shape["scratch"], *DEVICES])
+
+
+def filter_calls(zygote: Any, filter_: bytes) -> None:
+    """The very last step: the filter refuses what the others need."""
+    if filter_:
+        zygote.seccomp.install(filter_)
 
 
 def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoReturn:
@@ -92,13 +147,16 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     confinement = zygote.confinement
     channel = zygote.channel.Channel(socket.socket(fileno=control))
     prepare(zygote, shape, output)
-    confinement.close_others({control, 0, 1, 2, *([shape["orders"]] if "orders" in shape else [])})
+    kept = {control, 0, 1, 2, *([shape["orders"]] if "orders" in shape else [])}
+    confinement.close_others(kept if zygote.egress is None else {*kept, zygote.egress.fileno()})
     confinement.reset_signals()
     _, body = channel.receive()
     started = time.monotonic()
     claim, _ = zygote.channel.split(body)
     code = settle(zygote, shape, claim)
-    confine(zygote, shape, claim["ephemeral_mb"], code)
+    if zygote.egress is not None:
+        zygote.egress.close()
+    confine(zygote, shape, claim, code)
     environment(shape, claim)
     sys.path[:0] = [code, *claim["modules"]]
     if shape["sdk"] and shape["sdk"] not in sys.path:

@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import stat
-import struct
 import sys
 import time
 import types
@@ -211,10 +210,9 @@ def place(zygote: Any, shape: dict[str, Any], message: dict[str, Any]) -> None:
     """Surroundings of a fork's own, and its confinement."""
     confinement = zygote.confinement
     if shape["tree"]:
-        _own_tmp(confinement, message["ephemeral_mb"])
-        if shape["landlock"]:
-            confinement.landlock(["/"], ["/tmp", *zygote.instance.DEVICES])
-        _drop(confinement)
+        _own_tmp(zygote, message["ephemeral_mb"])
+        zygote.instance.fence(zygote, shape, ())
+        confinement.become(0)
     else:
         base = shape["scratch"]
         shape["scratch"] = os.path.join(base, message["id"])
@@ -224,41 +222,28 @@ def place(zygote: Any, shape: dict[str, Any], message: dict[str, Any]) -> None:
             tempfile: Any = sys.modules.get("tempfile")
             if tempfile is not None and tempfile.tempdir == base:
                 tempfile.tempdir = None
-        if shape["landlock"]:
-            readable = [*shape["readable"], message["code"], base]
-            confinement.landlock(readable, [shape["scratch"], *zygote.instance.DEVICES])
+        zygote.instance.fence(zygote, shape, [message["code"], base])
     confinement.die_with_parent(shape["parent"])
+    zygote.instance.filter_calls(zygote, zygote.filter)
 
 
-def _own_tmp(confinement: Any, size_mb: int) -> None:
+def _own_tmp(zygote: Any, size_mb: int) -> None:
     """A /tmp with what the snapshot's holds, in namespaces of this process alone."""
     uid, gid = os.geteuid(), os.getegid()
     old = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        confinement.unshare(confinement.CLONE_NEWUSER | confinement.CLONE_NEWNS)
-        confinement.prctl(confinement.PR_SET_DUMPABLE, 1)  # else the files below belong to root
+        zygote.namespaces.unshare(zygote.namespaces.CLONE_NEWUSER | zygote.namespaces.CLONE_NEWNS)
+        zygote.confinement.prctl(zygote.confinement.PR_SET_DUMPABLE, 1)  # else the files below belong to root
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
-        flags = confinement.MS_NOSUID | confinement.MS_NODEV
-        confinement.mount("tmp", "/tmp", "tmpfs", flags, f"mode=1777,size={size_mb}m")
+        zygote.tree.temporary(size_mb)
         if os.listdir(old):
             import shutil
 
             shutil.copytree(f"/proc/self/fd/{old}", "/tmp", symlinks=True, dirs_exist_ok=True)
     finally:
         os.close(old)
-
-
-def _drop(confinement: Any) -> None:
-    """Give up what the user namespace gave, whatever this process's user is called."""
-    for capability in range(confinement.LAST_CAPABILITY + 1):
-        try:
-            confinement.prctl(confinement.PR_CAPBSET_DROP, capability)
-        except OSError:
-            break
-    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
-    confinement.checked(confinement.libc.syscall(confinement.SYS_CAPSET[os.uname().machine], header, nothing), "capset")
 
 
 def _reopen_files() -> None:

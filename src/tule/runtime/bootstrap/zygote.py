@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH118, PTH120, PTH123, BLE001, S102, S108, S606, ARG002
+# ruff: noqa: PTH100, PTH118, PTH120, BLE001, S108, S606, ARG002
 # A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """A process that holds an interpreter and the bootstrap, and becomes instances by forking.
 
@@ -7,6 +7,7 @@ modules: what it needs of ours is loaded under no importable name.
 """
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -19,16 +20,16 @@ from typing import Any, NoReturn
 
 MESSAGE_MAX = 256 * 1024
 FDS_MAX = 4
+PACKAGE = "tule bootstrap"
 
 
 def load(name: str) -> types.ModuleType:
-    """A sibling file as a module that no `import` finds."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
-    module = types.ModuleType(f"tule {name}")
-    module.__file__ = path
-    with open(path, encoding="utf-8") as file:
-        exec(compile(file.read(), path, "exec"), module.__dict__)
-    return module
+    """A sibling file as a module of a package that no `import` statement can name. Siblings import each other from it."""
+    if PACKAGE not in sys.modules:
+        package = types.ModuleType(PACKAGE)
+        package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
+        sys.modules[PACKAGE] = package
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 class Zygote:
@@ -37,6 +38,12 @@ class Zygote:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.confinement: Any = load("confinement")
+        self.namespaces: Any = load("namespaces")
+        self.tree: Any = load("tree")
+        self.network: Any = load("network")
+        self.landlock: Any = load("landlock")
+        self.seccomp: Any = load("seccomp")
+        self.filter, self.origin_filter = self._filters()
         self.channel: Any = load("channel")
         self.context = load("context")
         self.handling = load("handling")
@@ -51,6 +58,29 @@ class Zygote:
         self._wakeup, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.watched: list[Any] = [self._sock, self._wakeup]
         self._forks: Any = load("forks").Forks(self)
+        self._nests_of: dict[str, Any] = {}
+        self._firsts: set[int] = set()
+        self.egress: Any = None
+        if settings["egress"] >= 0:
+            self.egress = socket.socket(fileno=settings["egress"])
+        self._sock.set_inheritable(False)
+        self._nests: Any = self._prepare_nests() if settings["tree"] else None
+
+    def _filters(self) -> tuple[bytes, bytes]:
+        """The syscall filters of instances, and of those that are forked: each fork makes a /tmp of its own."""
+        if not self.settings["seccomp"]:
+            return b"", b""
+        machine = os.uname().machine
+        more = ("unshare", "mount", "umount2")
+        return self.seccomp.program(machine), self.seccomp.program(machine, more)
+
+    def _prepare_nests(self) -> Any:
+        spaces = self.namespaces
+        kinds = spaces.CLONE_NEWNS | spaces.CLONE_NEWIPC | spaces.CLONE_NEWUTS
+        if self.egress is not None:
+            self.egress.set_inheritable(False)
+            kinds |= spaces.CLONE_NEWNET
+        return spaces.Nests(kinds)
 
     def preload(self) -> None:
         """Modules of the SDK that take long, for packages that bring none of their own."""
@@ -99,24 +129,31 @@ class Zygote:
 
     def _shape(self, message: dict[str, Any]) -> dict[str, Any]:
         """What an instance must know of where it is."""
-        common = ("tree", "cgroup", "landlock", "sdk", "readable")
+        common = ("tree", "groups", "landlock", "sdk", "readable")
         shape = {name: self.settings[name] for name in common}
         if not message.get("group", True):
-            shape["cgroup"] = ""
+            shape["groups"] = {}
         scratch = os.path.join(self.settings["scratch"], message["id"])
         return {**shape, "id": message["id"], "uid": message["uid"], "scratch": scratch, "parent": os.getpid()}
 
     def _fork(self, message: dict[str, Any], become: Callable[[dict[str, Any]], None]) -> None:
         shape = self._shape(message)
-        pid = os.fork()
+        nest = None
+        if self._nests is not None:
+            nest = self._nests.begin(lambda: self.instance.furnish(self, shape))
+        pid = self._fork_into(nest)
         if pid:
             self._pids[pid] = message["id"]
+            if nest is not None:
+                self._nests_of[message["id"]] = nest
             self._shapes[message["id"]] = shape
             self.say_started(message["id"], pid)
             return
         try:
             signal.set_wakeup_fd(-1)
             self.confinement.die_with_parent(shape["parent"])
+            if nest is not None:
+                nest.enter(self._nests.kinds)
             become(shape)
         except SystemExit as error:
             os._exit(error.code if isinstance(error.code, int) else 0)
@@ -124,6 +161,22 @@ class Zygote:
             os.write(2, f"Tule could not set up this execution environment: {type(error).__name__}: {error}\n".encode())
         finally:
             os._exit(70)
+
+    def _fork_into(self, nest: Any) -> int:
+        """Fork, into a nest if there is one; this process stays where it is."""
+        if nest is None:
+            return os.fork()
+        self._firsts.add(nest.pid)
+        try:
+            pid = os.fork()
+        except OSError:
+            self._nests.leave()
+            nest.end()
+            nest.close()
+            raise
+        if pid:
+            self._nests.leave()
+        return pid
 
     def say_started(self, name: str, pid: int) -> None:
         """With a descriptor by which Tule, in another process namespace, can freeze and thaw the process."""
@@ -163,7 +216,7 @@ class Zygote:
             claim, code = message.get("claim"), ""
             if claim is not None:
                 code = instance.settle(self, shape, claim)
-            instance.confine(self, shape, claim["ephemeral_mb"] if claim else 512, code)
+            instance.confine(self, shape, claim or {}, code)
             if control != 3:
                 os.dup2(control, 3)
             os.set_inheritable(3, True)
@@ -179,20 +232,17 @@ class Zygote:
 
     def _do_settle(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         """Put a function's code into the mount namespace of a program that was started before it was known."""
-        confinement, instance = self.confinement, self.instance
+        spaces, instance = self.namespaces, self.instance
         self._await_confined(message["id"])
-        pid = next(pid for pid, name in self._pids.items() if name == message["id"])
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            confinement.join(other, confinement.CLONE_NEWNS)
+            spaces.join(self._nests_of[message["id"]].pidfd, spaces.CLONE_NEWNS)
             try:
                 instance.settle(self, self._shapes[message["id"]], message["claim"])
             finally:
-                confinement.join(own, confinement.CLONE_NEWNS)
+                spaces.join(own, spaces.CLONE_NEWNS)
         finally:
             os.close(own)
-            os.close(other)
         self.say({"settled": message["id"]})
 
     def _await_confined(self, name: str) -> None:
@@ -204,6 +254,9 @@ class Zygote:
 
     def _do_kill(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         self._forks.kill(message["id"])
+        if message["id"] in self._nests_of:
+            self._nests_of[message["id"]].end()
+            return
         for pid, name in self._pids.items():
             if name == message["id"]:
                 for target in (-pid, pid):
@@ -213,16 +266,21 @@ class Zygote:
                         continue
 
     def _reap(self) -> None:
-        while self._pids:
+        while self._pids or self._firsts:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
+            self._firsts.discard(pid)
             name = self._pids.pop(pid, None)
             if name is not None:
                 self._await_confined(name)
+                nest = self._nests_of.pop(name, None)
+                if nest is not None:
+                    nest.end()
+                    nest.close()
                 self._shapes.pop(name, None)
                 self.say({"ended": name, "code": os.waitstatus_to_exitcode(status)})
 
