@@ -1,5 +1,6 @@
 """Runs functions: the implementation of `tule.runtime.contract.FunctionRuntime`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
     InvokeOutcome,
+    Provisioned,
     ResponseSink,
     RuntimeUnavailableError,
     SnapshotOutcome,
@@ -25,6 +27,7 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
+from tule.runtime.provisioning import INIT_FAILED, InitAhead, Provisioning
 from tule.runtime.reach import Reach
 from tule.runtime.snapshots import Snapshots, Surroundings
 from tule.runtime.supply import Settings, Supply, scratch_folder
@@ -71,6 +74,8 @@ class Functions:
         self._supply: Supply | None = None
         self._caps = caps or Caps()
         self._pools = Pools(machine, self._end, self._caps)
+        self._provisioning = Provisioning(machine, self._pools, self._begin_ahead, self._pools.end)
+        self._pools.on_lost = self._provisioning.lost
         self.cold_starts = ColdStarts(machine, home / "cold-starts.json")
         around = Surroundings(
             lambda: self.supply,
@@ -90,6 +95,7 @@ class Functions:
 
     async def stop(self) -> None:
         """End every instance and the runner."""
+        self._provisioning.close()
         self._pools.close()
         self.snapshots.close()
         await self.cold_starts.close()
@@ -140,6 +146,15 @@ class Functions:
         await supply.fill(zygote)
         if version.snap_start:
             await self.snapshots.take(version)
+        self._provisioning.keep(version)
+
+    def provisioned(self, arn: str, version: str) -> Provisioned:
+        """See the contract."""
+        return self._provisioning.status(arn, version)
+
+    def watch_provisioned(self, listener: Callable[[str, str], None]) -> None:
+        """See the contract."""
+        self._provisioning.listener = listener
 
     async def snapshot(self, version: FunctionVersion) -> SnapshotOutcome:
         """See the contract."""
@@ -202,9 +217,27 @@ class Functions:
                 self.supply.kill(instance)
             start.end(instance if ready else None)
 
+    async def _begin_ahead(self, start: Start, version: FunctionVersion) -> Instance | str:
+        """An instance that is initialised before there is a request; or why there is none."""
+        init = InitAhead(self._machine, self._logs, version, "", "")
+        instance: Instance | None = None
+        ready = False
+        try:
+            instance, claim = await self._claimed(version, init)
+            init.begin(instance)
+            ready = await init.init(instance, claim, self.supply.kill)
+            instance.provisioned = ready
+            return instance if ready else INIT_FAILED
+        finally:
+            init.close(instance)
+            if instance is not None and not ready:
+                self.supply.kill(instance)
+            start.end(instance if ready else None)
+
     async def _claimed(self, version: FunctionVersion, invocation: Invocation) -> tuple[Instance, dict[str, Any]]:
         stream = new_stream(version, self._machine, self._random)
         zygote, claim, expires_ms = await self._claim(version, stream)
+        claim["environment"]["AWS_LAMBDA_INITIALIZATION_TYPE"] = invocation.initialization
         supply = self.supply
         instance: Instance | None = None
         if version.snap_start:
@@ -257,6 +290,7 @@ class Functions:
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
         """See the contract."""
+        self._provisioning.retire(function_arn, version, keep_revision)
         self._pools.retire(function_arn, version, keep_revision)
         self.snapshots.retire(function_arn, version, keep_revision)
 

@@ -42,6 +42,9 @@ def new_stream(version: FunctionVersion, machine: MachineClock, random: RandomSo
 class Invocation:
     """State of one request. `outcome` is what became of it."""
 
+    initialization = "on-demand"
+    """What makes an instance that it starts: as AWS_LAMBDA_INITIALIZATION_TYPE says."""
+
     def __init__(
         self, machine: MachineClock, logs: LogSink, version: FunctionVersion, request_id: str, trace_header: str
     ) -> None:
@@ -71,7 +74,7 @@ class Invocation:
         self._fate = platform_events.SUCCESS
         self._events: platform_events.PlatformEvents | None = None
         if version.log_format == "JSON":
-            self._events = platform_events.PlatformEvents(version, request_id, trace_header)
+            self._events = platform_events.PlatformEvents(version, request_id, trace_header, self.initialization)
 
     # -- the log
 
@@ -123,11 +126,10 @@ class Invocation:
         start_us = self._now_us()
         self.timeline.passed("process")
         self._phase("start", self._started_us, start_us)
-        limit_s = INIT_LIMIT_S + self._version.timeout_s
         if self._events is not None:
             self._add_events(self._events.init_start(self._machine.wall_ms()))
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(self._init_limit_s()):
                 head, _ = await instance.ask(CLAIM, claim)
         except TimeoutError:
             kill(instance)
@@ -149,6 +151,9 @@ class Invocation:
         self._init_lines((self._now_us() - start_us) / 1000)
         self._phase("init", start_us, self._now_us())
         return False
+
+    def _init_limit_s(self) -> float:
+        return INIT_LIMIT_S + self._version.timeout_s
 
     def _started(self, head: dict[str, Any]) -> None:
         """Note where the time of a cold start went, in an instance's own words."""

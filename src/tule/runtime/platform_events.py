@@ -50,10 +50,11 @@ def kept(line: str, level: str) -> bool:
 class PlatformEvents:
     """Writes the events of one request, as lines; "" for what the function's SystemLogLevel leaves out."""
 
-    def __init__(self, version: FunctionVersion, request_id: str, trace_header: str) -> None:
+    def __init__(self, version: FunctionVersion, request_id: str, trace_header: str, initialization: str) -> None:
         self._version = version
         self._request_id = request_id
         self._trace_header = trace_header
+        self._initialization = initialization
         self._least = _WANTED_AT.get(version.system_level, _INFO)
 
     def _event(self, level: str, kind: str, instant_ms: int, record: dict[str, Any]) -> str:
@@ -74,14 +75,14 @@ class PlatformEvents:
     def init_start(self, instant_ms: int) -> str:
         version = self._version
         record = {
-            "initializationType": "on-demand", "phase": "init", "functionName": version.name,
+            "initializationType": self._initialization, "phase": "init", "functionName": version.name,
             "functionVersion": version.version,
         }  # fmt: skip
         return self._event("DEBUG", "initStart", instant_ms, record)
 
     def init_end(self, instant_ms: int, duration_ms: float, status: str, error_type: str) -> list[str]:
         """initRuntimeDone and initReport."""
-        record: dict[str, Any] = {"initializationType": "on-demand", "phase": "init", "status": status}
+        record: dict[str, Any] = {"initializationType": self._initialization, "phase": "init", "status": status}
         if error_type:
             record["errorType"] = error_type
         level = "DEBUG" if status == SUCCESS else "WARN"
