@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -30,8 +31,8 @@ install: $(STAMP) ## install Tule into .venv; leaves .venv/bin/tule
 demo: install ## start Tule, deploy examples/orders, place orders and show what became of them
 	$(BIN)/python examples/orders/demo.py
 
-test: $(DEV_STAMP) ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(DEV_STAMP) ## run the whole test suite; WORKERS=n processes at once
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(DEV_STAMP) ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check src tests bench
