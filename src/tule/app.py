@@ -28,7 +28,6 @@ import structlog
 
 from tule.admin import banner, clock, counters, functions, house, ledger, traces
 from tule.admin.api import AdminApi, Page
-from tule.admin.endpoints import AdminError
 from tule.gateway.admission import Admission, is_loopback
 from tule.gateway.authentication import Authenticator
 from tule.gateway.calls import InnerCalls
@@ -232,7 +231,7 @@ class Tule:
         await self.services.stop()
         await self.functions.stop()
         await self.tasks.close()
-        await self.store.close()
+        await self.store.close(erase=self.resetting)
         self.spans.close()
 
     def _environment(self) -> Environment:
@@ -338,10 +337,6 @@ class Tule:
         return settled
 
     async def _reset(self) -> None:
-        if self.settings.store:
-            raise AdminError(
-                501, "NotImplemented", "Tule does not reset a PostgreSQL store yet. Stop Tule and drop the database."
-            )
         self.resetting = True
         self.machine.call_later(0.05, self.stopping.set)  # the answer is on its way first
 

@@ -342,3 +342,12 @@ def test_a_server_that_is_not_there_is_named(postgres, tmp_path):
     assert "PostgreSQL can't be reached" in refusal(tmp_path, f"postgresql:///tule?host={tmp_path}")
     assert 'database "nowhere" does not exist' in refusal(tmp_path, postgres.database_url("nowhere"))
     assert "--store can't be used" in refusal(tmp_path, "postgresql://localhost:port/tule")
+
+
+def test_reset_leaves_an_empty_house(house):
+    settle_in(house)
+    assert run_tule(house, "reset", "--yes") == {"reset": True}
+    assert "QueueUrls" not in house.client("sqs").list_queues()
+    assert house.client("dynamodb").list_tables()["TableNames"] == []
+    url = house.client("sqs").create_queue(QueueName="after")["QueueUrl"]
+    assert "MessageId" in house.client("sqs").send_message(QueueUrl=url, MessageBody="m")

@@ -85,4 +85,7 @@ class RemoteBackend(Protocol):
     async def commit(self, batches: Sequence[Batch]) -> None:
         """As `EmbeddedBackend.commit`. Called again only after it returned or raised."""
 
+    async def erase(self) -> None:
+        """Delete every row, durably. Nothing is committed after it."""
+
     async def close(self) -> None: ...

@@ -77,14 +77,19 @@ class Engine(Appending):
         self.clock.subscribe(self._clock_changed)
         self._clock_changed()
 
-    async def close(self) -> None:
-        """Commit what was appended, then let go of everything. Nothing may be submitted any more."""
+    async def close(self, *, erase: bool = False) -> None:
+        """Commit what was appended, then let go of everything. Nothing may be submitted any more.
+
+        With `erase` a remote store is left empty; a directory is its owner's to remove.
+        """
         self.closing = True
         self.timers.disarm()
         self._turn()
         while self.open_batch is not None or self._inflight or (self.remote and self._runner.busy):
             await self._change()
         await self._writer.close()
+        if erase and isinstance(self.backend, RemoteBackend):
+            await self.backend.erase()
         closed = self.backend.close()
         if closed is not None:
             await closed

@@ -102,4 +102,7 @@ class ForcedMissBackend:
         self.rows.commit(batches)
         await _turn()
 
+    async def erase(self) -> None:
+        self.rows = MemoryBackend()
+
     async def close(self) -> None: ...

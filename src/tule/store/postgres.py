@@ -173,6 +173,14 @@ class PostgresBackend:
         for slot in slots:
             self._sequences[slot] += 1
 
+    async def erase(self) -> None:
+        """See `RemoteBackend.erase`. The slots and their epochs stay: they fence off whoever was the owner before."""
+        connection = await self._ready()
+        async with connection.transaction():
+            await connection.fetch("SELECT id FROM tule.slot ORDER BY id FOR UPDATE")
+            await self._still_owner(connection)
+            await connection.execute("TRUNCATE tule.rows")
+
     async def _connect(self) -> "asyncpg.Connection[Any]":
         return await asyncpg.connect(
             self._location, command_timeout=COMMAND_TIMEOUT_S, timeout=COMMAND_TIMEOUT_S, server_settings=_SETTINGS

@@ -122,6 +122,9 @@ class SimulatedBackend:
         self.apply(batches)
         await self.wait()
 
+    async def erase(self) -> None:
+        self.disk.rows = MemoryBackend()
+
     def fenced(self) -> bool:
         return self.epoch != self.disk.epoch
 
