@@ -144,7 +144,7 @@ def test_what_must_not_be_forked_runs_its_own_init_and_says_why(bench, name):
     assert invoked.payload == b"1"
     assert invoked.init_ms > 0
     assert f"SnapStart is off: {outcome.reason}" in invoked.log_tail.decode()
-    (kept,) = bench.functions.cold_starts.of(version.arn, "1")
+    (kept,) = bench.functions.cold_starts(version.arn, "1")
     assert kept.starts[-1].kind == "plain init"
     assert kept.starts[-1].note == outcome.reason
 

@@ -4,6 +4,7 @@ import msgspec
 
 from tule.admin.endpoints import Ask, Endpoint
 from tule.admin.traces import instant_text
+from tule.runtime.cold_report import ColdStartReport, report
 from tule.runtime.contract import FunctionRuntime
 
 
@@ -28,8 +29,14 @@ class Instances(msgspec.Struct, frozen=True):
     instances: list[Instance]
 
 
+class ColdStarts(msgspec.Struct, frozen=True):
+    """One report for each version that has started cold; none if the function is unknown or has not been called."""
+
+    versions: list[ColdStartReport]
+
+
 def endpoints(runtime: FunctionRuntime) -> list[Endpoint]:
-    """GET functions/instances."""
+    """GET functions/instances and functions/cold-starts."""
 
     async def listed(_: Ask) -> Instances:
         found = [
@@ -48,4 +55,14 @@ def endpoints(runtime: FunctionRuntime) -> list[Endpoint]:
         ]
         return Instances(runtime.rung(), found)
 
-    return [Endpoint("GET", "functions/instances", "Execution environments and what confines them", listed, Instances)]
+    async def cold_starts(ask: Ask) -> ColdStarts:
+        found = runtime.cold_starts(ask.query.get("function", ""), ask.query.get("version", ""))
+        return ColdStarts([report(kept) for kept in found])
+
+    which = {"function": "Name or ARN.", "version": "$LATEST or a number; all versions unless given."}
+    return [
+        Endpoint("GET", "functions/instances", "Execution environments and what confines them", listed, Instances),
+        Endpoint(
+            "GET", "functions/cold-starts", "Where cold starts spend their time", cold_starts, ColdStarts, query=which
+        ),
+    ]

@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "delete": ("deploy.delete", "Delete a stack and what it made."),
     "invoke": ("invoke", "Call a function and print its answer."),
     "logs": ("logs", "Print a function's log, or follow it."),
+    "cold-starts": ("cold_starts", "Show where a function's cold starts spend their time."),
     "traces": ("traces", "Show what a request did, hop by hop, with prices."),
     "ledger": ("ledger", "Prove what became of every accepted event."),
     "clock": ("clock", "Show, pause, resume or advance service time."),

@@ -51,6 +51,8 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
     modules: list[Module] = []
     note: str = ""
     """Why there was no snapshot, if one was asked for."""
+    unpacked_ms: float = 0.0
+    """What unpacking the package took, when it was deployed."""
 
 
 class VersionStarts(msgspec.Struct, frozen=True):
@@ -94,12 +96,12 @@ class ColdStarts:
         if self._alarm is None:
             self._alarm = self._machine.call_later(WRITE_AFTER_S, self._write_soon)
 
-    def of(self, arn: str, version: str = "") -> list[VersionStarts]:
-        """Of one function: all of its versions, or one."""
+    def of(self, function: str, version: str = "") -> list[VersionStarts]:
+        """Of one function (by ARN, or by name in whichever account and region): all of its versions, or one."""
         return [
             VersionStarts(key[0], key[1], list(starts))
             for key, starts in self._kept.items()
-            if key[0] == arn and version in ("", key[1])
+            if function in (key[0], key[0].rpartition(":")[2]) and version in ("", key[1])
         ]
 
     def forget(self, arn: str) -> None:
@@ -144,6 +146,7 @@ class Timeline:
         self._began_s = self._last_s = machine.monotonic_s()
         self._phases: dict[str, float] = {}
         self.note = ""
+        self.unpacked_ms = 0.0
         self.modules: list[Module] = []
 
     def passed(self, phase: str) -> None:
@@ -168,5 +171,5 @@ class Timeline:
         phases = {name: round(took_ms, 3) for name, took_ms in self._phases.items()}
         return ColdStart(
             at_ms=self._at_ms, kind=kind, phases=phases, total_ms=round(self.total_ms, 3), modules=self.modules,
-            note=self.note,
+            note=self.note, unpacked_ms=self.unpacked_ms,
         )  # fmt: skip

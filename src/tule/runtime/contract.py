@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from tule.kernel.ports import BlobRef
+from tule.runtime.cold_starts import VersionStarts
 
 MAX_RESPONSE_BYTES = 6_291_556
 """AWS: the largest synchronous response, which is 6 MiB and the 100 bytes of an envelope."""
@@ -258,6 +259,9 @@ class FunctionRuntime(Protocol):
         """Instances of the function (of one version, of other revisions) end as soon as they are idle."""
 
     def instances(self) -> list[InstanceInfo]: ...
+
+    def cold_starts(self, function: str, version: str = "") -> list[VersionStarts]:
+        """Recent cold starts of a function (ARN, or a name in whichever account and region), by version."""
 
     def rung(self) -> str:
         """What confines functions on this machine, in words."""

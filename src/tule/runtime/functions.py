@@ -12,7 +12,7 @@ from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
 from tule.runtime import environment, rungs, snapshots
 from tule.runtime.cloud_names import CloudNames
-from tule.runtime.cold_starts import ColdStarts
+from tule.runtime.cold_starts import ColdStarts, VersionStarts
 from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
@@ -76,7 +76,7 @@ class Functions:
         self._pools = Pools(machine, self._end, self._caps)
         self._provisioning = Provisioning(machine, self._pools, self._begin_ahead, self._pools.end)
         self._pools.on_lost = self._provisioning.lost
-        self.cold_starts = ColdStarts(machine, home / "cold-starts.json")
+        self._cold_starts = ColdStarts(machine, home / "cold-starts.json")
         around = Surroundings(
             lambda: self.supply,
             self._claim,
@@ -91,14 +91,14 @@ class Functions:
     async def start(self) -> None:
         """Ready at once: runner and zygotes come with the first function."""
         self.packages.open()
-        self.cold_starts.open()
+        self._cold_starts.open()
 
     async def stop(self) -> None:
         """End every instance and the runner."""
         self._provisioning.close()
         self._pools.close()
         self.snapshots.close()
-        await self.cold_starts.close()
+        await self._cold_starts.close()
         if self._supply is not None:
             await self._supply.stop()
         if self._names is not None:
@@ -208,7 +208,7 @@ class Functions:
                 else invocation.init(instance, claim, self.supply.kill)
             )
             if invocation.cold_start is not None:
-                self.cold_starts.add(version.arn, version.version, invocation.cold_start)
+                self._cold_starts.add(version.arn, version.version, invocation.cold_start)
             if instance is not None and ready:
                 self.supply.limit(instance, version.memory_mb)
             return instance if ready else None
@@ -236,6 +236,7 @@ class Functions:
 
     async def _claimed(self, version: FunctionVersion, invocation: Invocation) -> tuple[Instance, dict[str, Any]]:
         stream = new_stream(version, self._machine, self._random)
+        invocation.timeline.unpacked_ms = self.packages.unpacked_ms(version.code)
         zygote, claim, expires_ms = await self._claim(version, stream)
         claim["environment"]["AWS_LAMBDA_INITIALIZATION_TYPE"] = invocation.initialization
         supply = self.supply
@@ -293,6 +294,8 @@ class Functions:
         self._provisioning.retire(function_arn, version, keep_revision)
         self._pools.retire(function_arn, version, keep_revision)
         self.snapshots.retire(function_arn, version, keep_revision)
+        if version is None and not keep_revision:
+            self._cold_starts.forget(function_arn)
 
     def instances(self) -> list[InstanceInfo]:
         """Everything that runs, with the memory figures of the moment before; asking renews them."""
@@ -302,6 +305,10 @@ class Functions:
         supply.ask_memory()
         parked = supply.parked() | self.snapshots.parked()
         return [_info(instance, parked, self._pools, supply.memory_kb) for instance in supply.instances.values()]
+
+    def cold_starts(self, function: str, version: str = "") -> list[VersionStarts]:
+        """See the contract."""
+        return self._cold_starts.of(function, version)
 
     def rung(self) -> str:
         """See the contract."""

@@ -32,6 +32,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether it brings that SDK when it is used as a layer."""
     bytes: int
     """The size of its files."""
+    unpacked_ms: float = 0.0
+    """How long unpacking took."""
 
 
 class Packages:
@@ -108,6 +110,7 @@ class Packages:
             into = self.folder / name
             if into.exists():
                 shutil.rmtree(into)
+            began_s = self._worker.machine.monotonic_s()
             try:
                 answer = await self._worker.call(
                     "tule.runtime.zips:unpack",
@@ -123,12 +126,17 @@ class Packages:
                 raise PackageError(BAD_ZIP) from error
             if answer["refused"]:
                 raise PackageError(answer["refused"])
-            facts = msgspec.convert(answer, Facts)
+            took_ms = (self._worker.machine.monotonic_s() - began_s) * 1000
+            facts = msgspec.convert({**answer, "unpacked_ms": took_ms}, Facts)
             note.write_bytes(msgspec.json.encode(facts))
         self._facts[name] = facts
 
     def path(self, name: str) -> str:
         return str(self.folder / name)
+
+    def unpacked_ms(self, name: str) -> float:
+        """How long it took to unpack a package, once."""
+        return self._facts[name].unpacked_ms if name in self._facts else 0.0
 
     def brings_libraries(self, layers: str) -> bool:
         """Whether the folder that `merged` gave has shared libraries, which a process finds if it starts with them."""

@@ -46,7 +46,7 @@ class Worker:
     """Calls functions in processes of their own."""
 
     def __init__(self, machine: MachineClock) -> None:
-        self._machine = machine
+        self.machine = machine
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def call(
