@@ -17,7 +17,7 @@ def running():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("app.py", "import slow\n\ndef handler(event, context):\n    return 1\n")
-        archive.writestr("slow.py", "import time\ntime.sleep(0.05)\n")
+        archive.writestr("slow.py", "import time\ntime.sleep(0.2)\n")
     with Tule() as tule:
         functions = tule.client("lambda")
         functions.create_function(
@@ -37,7 +37,7 @@ def test_the_flame_names_what_to_defer(running):
     assert "init phase" in lines[0]
     flame = {line.split()[0]: line for line in lines[1:]}
     assert {"queue", "process", "sandbox", "init", "app", "slow"} <= set(flame)
-    assert "██████" in flame["slow"]
+    assert "███" in flame["slow"]
     assert "Worth deferring: slow, imported by app." in lines[-1]
 
 

@@ -75,6 +75,6 @@ def _show(report: dict[str, Any], *, everything: bool) -> None:
     if report["defer"]:
         defer = report["defer"]
         print(
-            f"Worth deferring: {defer['module']}, imported by {defer['imported_by']}. Imported where it is needed first, "
-            f"it saves {defer['saving_ms']:.1f} ms of each cold start that doesn't need it."
+            f"Worth deferring: {defer['module']}, imported by {defer['imported_by']}. Imported where it is first "
+            f"needed, it saves {defer['saving_ms']:.1f} ms of each cold start that doesn't need it."
         )
