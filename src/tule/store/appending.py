@@ -191,7 +191,7 @@ class Appending(ABC):
                 effect()
             except Exception:  # noqa: BLE001 - a defect, after which what the service remembers can't be trusted
                 _log.exception("effect failed", shard=shard.key)
-                shard.memory.clear()
+                shard.forget_memory()
 
     # --- after the commit
 

@@ -118,4 +118,3 @@ class CachedReader:
                 cache.put(key, value)
         found: bytes | None = value
         return found
-

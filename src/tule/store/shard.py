@@ -1,7 +1,7 @@
 """A shard as its owner keeps it in memory. All of it can be rebuilt from the store."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tule.store.keys import pack
 from tule.store.overlay import Overlay
@@ -22,6 +22,14 @@ class Counter:
     def __init__(self, key: bytes, value: int) -> None:
         self.key = key
         self.value = value
+
+
+@runtime_checkable
+class Remembered(Protocol):
+    """What `Txn.memory` built may have this method: others may wait for it who must look again."""
+
+    def forgotten(self) -> None:
+        """The store has dropped it; the next handler builds another."""
 
 
 class Shard:
@@ -70,5 +78,12 @@ class Shard:
         """A commit was refused: what was built on it is gone."""
         self.overlay.clear()
         self.counters.clear()
-        self.memory.clear()
         self.batch = None
+        self.forget_memory()
+
+    def forget_memory(self) -> None:
+        """What services remember can't be trusted any more; those who want to know it are told."""
+        memory, self.memory = self.memory, {}
+        for value in memory.values():
+            if isinstance(value, Remembered):
+                value.forgotten()

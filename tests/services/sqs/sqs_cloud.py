@@ -132,7 +132,7 @@ class Cloud:
     def forget(self, name: str) -> None:
         """Have the owner lose its memory of a queue, as after a failed commit or a hand-over."""
         self.quiet()
-        self.store._shards[self.shard(name)].memory.clear()
+        self.store._shards[self.shard(name)].forget_memory()
 
     def shard(self, name: str) -> ShardKey:
         return shard_of_queue(ACCOUNT, REGION, name)
@@ -214,5 +214,5 @@ class Cloud:
 
     def owned_now(self, name: str) -> dict[Any, None]:
         """Who waits for a message at this moment."""
-        kept: OwnedQueue = self.store._shards[self.shard(name)].memory["queue"]
-        return kept.waiting
+        kept: OwnedQueue | None = self.store._shards[self.shard(name)].memory.get("queue")
+        return {} if kept is None else kept.waiting

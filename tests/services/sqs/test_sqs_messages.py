@@ -10,6 +10,7 @@ from tule.kernel.errors import AwsError
 from tule.observe.metering import units
 from tule.services.declaration import Context
 from tule.services.sqs.receiving import receive_message
+from tule.store.backend import CommitRefusedError
 from tule.store.layers import queues_window
 
 
@@ -312,6 +313,27 @@ def test_a_long_poll_gets_the_message_that_is_sent_meanwhile(cloud: Cloud) -> No
 
     (message,) = cloud.run(poll_and_send())["Messages"]
     assert message["Body"] == "hello"
+
+
+def test_a_long_poll_outlives_a_commit_that_the_disk_refused(cloud: Cloud) -> None:
+    url = cloud.queue()
+
+    def refuse() -> None:
+        cloud.faults.disarm("store.commit.before")
+        raise CommitRefusedError("disk full")
+
+    async def poll_and_send() -> Any:
+        poll = asyncio.ensure_future(cloud.start("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+        await until(lambda: len(cloud.owned_now("orders")) == 1)
+        cloud.faults.arm("store.commit.before", refuse)
+        with pytest.raises(AwsError, match="disk full"):
+            await cloud.start("SendMessage", QueueUrl=url, MessageBody="lost")
+        await until(lambda: len(cloud.owned_now("orders")) == 1)  # waits again, where the next message comes
+        await cloud.start("SendMessage", QueueUrl=url, MessageBody="kept")
+        return await poll
+
+    (message,) = cloud.run(poll_and_send())["Messages"]
+    assert message["Body"] == "kept"
 
 
 def test_a_receive_is_billed_once_however_long_it_waits(cloud: Cloud) -> None:

@@ -96,8 +96,7 @@ class OwnedQueue:
         self.existing: Existing | None = None
         self.expiry_at: int | None = None
         self.waiting: dict[Callable[[], None], None] = {}
-        """Long polls, by what wakes them, in the order of their coming. They are of this process, not of the store:
-        after a failed commit they are forgotten with the rest, and then look again when their wait ends."""
+        """Long polls, by what wakes them, in the order of their coming. They are of this process, not of the store."""
         self._alarm: Cancel | None = None
         self._alarm_at: int | None = None
         self._env: Environment | None = None
@@ -133,6 +132,13 @@ class OwnedQueue:
         self._alarm = self._alarm_at = None
         self.wake(1)
         self.watch_again()
+
+    def forgotten(self) -> None:
+        """After a failed commit the store builds another: let everybody look again, and so wait there."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._env = None
+        self.wake(len(self.waiting))
 
     def configured(self, record: Record, settings: Settings, window: Window | None = None) -> None:
         """A record was written; with `window`, a generation began."""
