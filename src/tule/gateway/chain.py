@@ -215,7 +215,7 @@ class Gateway:
     def finished(self, context: RequestContext, bound: Bound, started_ns: int, status: str, subject: Any) -> None:
         """The chain's last step, for calls from outside and inside; `subject` is what the call was about."""
         self._traffic.finished(context, bound.label, started_ns, self._now_ns(), status, subject)
-        if bound.reads and context.usage:
+        if context.usage and (bound.reads or status != "ok"):
             self._traffic.used_by_read(context)
 
 

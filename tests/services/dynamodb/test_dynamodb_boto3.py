@@ -184,3 +184,19 @@ def test_error_types_are_spelled_as_on_aws(credentials: dict[str, str]) -> None:
     )
     status, answer = post(credentials, "DescribeTable", b"{}")
     assert (status, answer["__type"]) == (400, "com.amazon.coral.validate#ValidationException")
+
+
+def test_a_write_whose_condition_fails_is_billed_like_the_item_it_left_alone(tule: Tule, orders) -> None:
+    def used() -> int:
+        return next(
+            (use["units"] for use in tule.admin("usage")["meters"] if use["meter"] == "dynamodb.write_units"), 0
+        )
+
+    item = {"customer": "ada", "placed": 1, "note": "x" * 2500}
+    orders.put_item(Item=item)
+    before = used()
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        orders.put_item(Item={"customer": "ada", "placed": 1}, ConditionExpression="attribute_not_exists(customer)")
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        orders.delete_item(Key={"customer": "bob", "placed": 1}, ConditionExpression="attribute_exists(customer)")
+    assert used() - before == 3 + 1

@@ -32,6 +32,11 @@ def bill_write(txn: Txn, units: int) -> None:
     meter(txn, "dynamodb.write_units", units)
 
 
+def bill_refused(txn: ReadTxn, units: int) -> None:
+    """A write whose condition failed: AWS bills it, and it has no batch to be counted in."""
+    meter_read(txn, "dynamodb.write_units", units)
+
+
 def consumed(
     wanted: str | None, table: OpenTable, units: float, by_index: Mapping[str, float] | None = None, kind: str = ""
 ) -> dict[str, Any] | None:

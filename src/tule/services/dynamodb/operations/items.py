@@ -8,7 +8,7 @@ from tule.languages.dynamodb.refusals import Refusal
 from tule.languages.dynamodb.updates import Update
 from tule.languages.dynamodb.values import MAX_ITEM_BYTES, Item, Value, weigh_item
 from tule.services.dynamodb.answers import raw, write_answer
-from tule.services.dynamodb.capacity import bill_read, bill_write, consumed, read_halves
+from tule.services.dynamodb.capacity import bill_read, bill_refused, bill_write, consumed, read_halves, write_units
 from tule.services.dynamodb.errors import ConditionalCheckFailedError, ValidationError, current, enveloped, refusing
 from tule.services.dynamodb.keys import check_updated_index_keys, row_of_item, row_of_key
 from tule.services.dynamodb.legacy import attributes_to_get, expected, replace_updates
@@ -52,6 +52,17 @@ def meets(request: Request, condition: Program | None, placeholders: Placeholder
     return item
 
 
+def _require(
+    txn: Txn, request: Request, condition: Program | None, placeholders: Placeholders, old: Stored | None
+) -> None:
+    """As `meets`, for a write of its own: one that is refused costs what writing the old item would."""
+    try:
+        meets(request, condition, placeholders, old)
+    except ConditionalCheckFailedError:
+        bill_refused(txn, 1 if old is None else write_units(old.size))
+        raise
+
+
 def weigh_put(item: Item) -> int:
     """The size of an item that is to be put."""
     size = weigh_item(item)
@@ -90,7 +101,7 @@ def put_item(txn: Txn, request: Request) -> Request:
     key = row_of_item(table, item)
     check_nested(table, condition)
     old = stored_at(txn, key)
-    meets(request, condition, placeholders, old)
+    _require(txn, request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, item, size)
     bill_write(txn, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
@@ -107,7 +118,7 @@ def delete_item(txn: Txn, request: Request) -> Request:
     key = row_of_key(table, item)
     check_nested(table, condition)
     old = stored_at(txn, key)
-    meets(request, condition, placeholders, old)
+    _require(txn, request, condition, placeholders, old)
     cost = write_item(txn, table, key, old, None) if old is not None else Cost(1, {})
     bill_write(txn, cost.total)
     attributes = raw(old.body) if old is not None and request.get("ReturnValues") == "ALL_OLD" else None
@@ -135,7 +146,7 @@ def update_item(txn: Txn, request: Request) -> Request:
     key = row_of_key(table, request["Key"])
     check_nested(table, condition)
     old = stored_at(txn, key)
-    meets(request, condition, tested, old)
+    _require(txn, request, condition, tested, old)
     change = Change(request, update, placeholders, old)
     change.apply(table)
     cost = change.write(txn, table, key)
