@@ -136,6 +136,8 @@ class Snapshots:
         """Run the function's init in an instance that stays behind as the origin of others."""
         stream = self._new_stream(version)
         zygote, claim, expires_ms = await self._claimed(version, stream)
+        if claim.get("own_process"):
+            return Snapshot(version, SnapshotOutcome("Its layers bring shared libraries, with which Python must start."))
         variables = {name: text for name, text in claim["environment"].items() if name not in UNKNOWN_TO_SNAPSHOTS}
         variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
         supply = self._supply()
