@@ -71,6 +71,15 @@ class Overlay:
                 return start, end
         return None
 
+    def touches(self, start: bytes, end: bytes) -> bool:
+        """Whether it may hold anything about start <= key < end."""
+        if self.ranges:
+            return True
+        if not self.entries:
+            return False
+        keys = self._sorted()
+        return bisect_left(keys, start) < bisect_left(keys, end)
+
     def within(self, start: bytes, end: bytes, *, reverse: bool) -> Iterator[tuple[bytes, bytes | None]]:
         """Its entries with start <= key < end, in order or from the end backwards. Not to be changed meanwhile."""
         keys, entries = self._sorted(), self.entries

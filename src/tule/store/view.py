@@ -121,7 +121,7 @@ class AppendedView(CommittedView):
         skip = len(prefix)
         start, end = prefix + start, prefix + end
         overlay = self._state.overlay
-        if not (writes or ranges or overlay.entries or overlay.ranges):
+        if not (writes or ranges or overlay.touches(start, end)):
             return [(key[skip:], value) for key, value in self._base_range(start, end, limit, reverse)]
         changes = overlay.within(start, end, reverse=reverse)
         covering: Covering | None = overlay.covering if overlay.ranges else None
