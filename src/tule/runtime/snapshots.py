@@ -137,7 +137,7 @@ class Snapshots:
         stream = self._new_stream(version)
         zygote, claim, expires_ms = await self._claimed(version, stream)
         if claim.get("own_process"):
-            return Snapshot(version, SnapshotOutcome("Its layers bring shared libraries, with which Python must start."))
+            return Snapshot(version, SnapshotOutcome("Its layers bring shared libraries: Python must start with them."))
         variables = {name: text for name, text in claim["environment"].items() if name not in UNKNOWN_TO_SNAPSHOTS}
         variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
         supply = self._supply()
