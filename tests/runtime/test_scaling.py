@@ -164,6 +164,29 @@ def test_a_frozen_instance_can_be_retired(make_bench):
     bench.wait(until("its end", lambda: not bench.functions.instances()))
 
 
+def test_where_memory_is_short_the_longest_idle_end(make_bench, tmp_path):
+    meminfo = tmp_path / "meminfo"
+    plenty, little = (f"MemTotal: 8000000 kB\nMemAvailable: {free} kB\n" for free in (4_000_000, 300_000))
+    meminfo.write_text(plenty)
+    bench = make_bench(caps=Caps(meminfo=str(meminfo)), parked=0)
+    versions = [bench.version({"app.py": SLOW}, name=f"f{number}") for number in range(3)]
+    for version in versions:
+        bench.invoke(version, b"0")
+    meminfo.write_text(little)
+
+    def there():
+        return sorted(one.function_arn[-2:] for one in bench.functions.instances() if one.state == "idle")
+
+    newest = bench.version({"app.py": SLOW}, name="f3")
+
+    async def run():
+        while there() != ["f3"]:  # each cold start looks at the memory, but not more often than four times a second
+            await bench.functions.retire(newest.arn)
+            await bench.invoke_soon(newest, b"0.05")
+
+    bench.wait(run())
+
+
 def test_what_nobody_uses_ends_down_to_the_last_process(make_bench):
     bench = make_bench(caps=Caps(idle_s=0.05, rest_after_s=0.1), parked=1)
     version = bench.version({"app.py": SLOW})

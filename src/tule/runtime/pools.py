@@ -17,6 +17,7 @@ from tule.kernel.clocks import Handle, MachineClock
 from tule.kernel.pacing import Bucket
 from tule.runtime.contract import FunctionVersion, NoCapacityError
 from tule.runtime.execution_environment import Instance
+from tule.runtime.memory_pressure import MEMINFO, MemoryPressure
 from tule.runtime.resting import REST_AFTER_S
 
 INSTANCES_MOST: Final = 1000
@@ -53,6 +54,8 @@ class Caps:
     idle_s: float = 600.0
     """How long an instance waits for its next request before it ends (ours; AWS says "some minutes")."""
     rest_after_s: float = REST_AFTER_S
+    meminfo: str = MEMINFO
+    """Where the kernel says how much memory is available."""
 
 
 def instances_of_machine() -> int:
@@ -163,8 +166,7 @@ class Pools:
         self.hungry: dict[Pool, None] = {}
         """Pools in which requests wait."""
         self.on_lost: Callable[[Pool, Instance], None] = lambda *_: None
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when instances start, which is when memory may run short."""
+        self._pressure = MemoryPressure(machine, self._idle, self.reclaim, caps.meminfo)
         self._end = end
         self._pools: dict[tuple[str, str, str], Pool] = {}
         self._scaling: dict[str, Bucket] = {}
@@ -244,7 +246,7 @@ class Pools:
         if self.beginning >= self.caps.starts_at_once:
             return False
         if self.size < self.instances_max or self._make_room():
-            self.on_change()
+            self._pressure.look()
             return True
         return False
 
@@ -258,6 +260,9 @@ class Pools:
         for instance in idle[:count]:
             self.end(instance)
         return len(idle[:count])
+
+    def _idle(self) -> int:
+        return sum(len(pool.idle) for pool in self._pools.values())
 
     def serve(self) -> None:
         """Let those begin for whom there is a place now, first those of whom fewest are running."""
@@ -373,6 +378,7 @@ class Pools:
             self.tend_by(next_s)
 
     def close(self) -> None:
+        self._pressure.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
