@@ -364,6 +364,8 @@ def test_queued_events_run_the_version_they_were_sent_to(tule, functions, staged
             boto3.client("sqs").send_message(QueueUrl="{url}", MessageBody=context.invoked_function_arn)
         """,
         "sender",
+        MemorySize=1769,
+        Timeout=30,
     )
     functions.client.publish_version(FunctionName="sender")
     functions.client.create_alias(FunctionName="sender", Name="live", FunctionVersion="1")

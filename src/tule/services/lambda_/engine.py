@@ -1,9 +1,9 @@
 """The seam to the function runtime: functions as it knows them, and its outcomes and refusals in Lambda's words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -17,13 +17,14 @@ from tule.runtime.contract import (
     InvokeOutcome,
     NoCapacityError,
     PackageError,
+    Provisioned,
     RoleSession,
     RuntimeUnavailableError,
     UnpackingError,
 )
 from tule.services.declaration import Environment
 from tule.services.lambda_.lineage import advanced
-from tule.services.lambda_.models import LATEST, Function, Package, RuntimeManagement, Status
+from tule.services.lambda_.models import LATEST, Function, Package, Status
 from tule.services.lambda_.names import InvalidParameterValueError, ServiceFaultError
 from tule.services.lambda_.roles import RoleSessions
 from tule.services.lambda_.throttling import TooManyRequestsError
@@ -56,13 +57,38 @@ class RuntimeMissingError(AwsError):
         super().__init__(message, members={"Type": "User"})
 
 
+EGRESS_TAG: Final = "tule:egress"
+SNAP_START_TAG: Final = "tule:snap-start"
+"""Tags by which instances are made. The second gives $LATEST a snapshot, which AWS has for versions alone."""
+
+EGRESS: Final[Mapping[str, Literal["all", "tule-only", "none"]]] = {
+    "all": "all", "tule-only": "tule-only", "none": "none",
+}  # fmt: skip
+
+
+def behaviour(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of a function's tags that its instances are made by."""
+    return {name: tags[name] for name in (EGRESS_TAG, SNAP_START_TAG) if name in tags}
+
+
 def instance_revision(function: Function) -> str:
     """A digest of all that an instance is made of: instances of another one must not serve this function."""
     relevant = replace(
-        function, version="", revision="", modified_ms=0, status=Status(), tags={}, description="", dead_letter_arn="",
-        tracing="", reserved_concurrency=None, runtime_management=RuntimeManagement(), code_signing_arn="",
+        function, version="", revision="", modified_ms=0, status=Status(), tags=behaviour(function.tags),
+        description="", dead_letter_arn="", tracing="", reserved_concurrency=None, origin="",
     )  # fmt: skip
     return sha256(msgspec.msgpack.encode(relevant)).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What became of preparing a version."""
+
+    reason: str = ""
+    """Why it can't serve, or ""."""
+    reason_code: str = ""
+    optimized: bool = False
+    """Whether instances start from a snapshot."""
 
 
 class Engine:
@@ -121,18 +147,34 @@ class Engine:
             architecture=function.architecture,
             ephemeral_mb=function.ephemeral_mb,
             layers=tuple([await self.unpack(layer.package) for layer in function.layers]),
-            snap_start=function.snap_start and function.version != LATEST,
+            snap_start=self._snap_starts(function),
+            egress=EGRESS[function.tags.get(EGRESS_TAG, "all")],
             concurrency=function.reserved_concurrency or None,
             provisioned=provisioned,
         )
 
-    async def prepare(self, version: FunctionVersion) -> str:
-        """Start what serves the function; why that can't be, or ""."""
+    @staticmethod
+    def _snap_starts(function: Function) -> bool:
+        if function.version == LATEST:
+            return function.tags.get(SNAP_START_TAG) == "on"
+        return function.snap_start
+
+    async def prepare(self, version: FunctionVersion) -> Prepared:
+        """Start what serves the version, and take its snapshot if it is to have one."""
         try:
             await self._runtime.prepare(version)
+            if not version.snap_start:
+                return Prepared()
+            snapshot = await self._runtime.snapshot(version)
         except RuntimeUnavailableError as error:
-            return str(error)
-        return ""
+            return Prepared(str(error), "InternalError")
+        if snapshot.error_type:
+            return Prepared(snapshot.error_message, snapshot.error_type)
+        return Prepared(optimized=not snapshot.reason)
+
+    def provisioned(self, arn: str, version: str) -> Provisioned:
+        """How far the instances are that a version keeps ahead of requests."""
+        return self._runtime.provisioned(arn, version)
 
     def retire(self, arn: str, version: str | None = None, keep_revision: str = "") -> None:
         """Let instances end as soon as they are idle: of all versions or one, all or those of other revisions."""

@@ -11,9 +11,9 @@ from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
 from tule.services.declaration import Environment
 from tule.services.lambda_ import invoking_state, limits, state
-from tule.services.lambda_.engine import Engine, Outcome
+from tule.services.lambda_.engine import Engine, Outcome, Prepared
 from tule.services.lambda_.events import Events
-from tule.services.lambda_.models import Function, Status
+from tule.services.lambda_.models import LATEST, Function, Status
 from tule.services.lambda_.names import PENDING, FunctionName, ResourceConflictError
 from tule.services.lambda_.pollers import Pollers
 from tule.services.lambda_.qualifiers import versions_behind
@@ -86,16 +86,18 @@ class Execution:
             self.engine.retire(function.arn, function.version, resolved.version.revision)
         self._settle_soon(function)
 
-    def provision(self, name: FunctionName, versions: Iterable[str]) -> None:
-        """An alias or a provisioned concurrency changed: keep as many instances of `versions` as are now wanted."""
+    def provision(self, name: FunctionName, versions: Iterable[str], total: int) -> None:
+        """An alias or a provisioned concurrency changed: keep as many instances of `versions` as are now wanted, and
+        `total` of the whole function."""
         self.resolution.forget(name[:3])
+        self.resolution.gate(name[:3]).provision(total)
         for version in versions:
             self.env.tasks.spawn(f"provision {name.name}:{version}", self._provision(name, version))
 
     async def _provision(self, name: FunctionName, version: str) -> None:
         try:
             resolved = await self.find(self.env.background(name.account, name.region), name.name, version)
-            reason = await self.engine.prepare(resolved.version)
+            reason = (await self.engine.prepare(resolved.version)).reason
         except AwsError as error:  # deleted meanwhile, or there is no runtime
             reason = error.message
         if reason:
@@ -126,6 +128,12 @@ class Execution:
         self.engine.retire(arn)
         self.roles.forget(arn)
 
+    async def retagged(self, function: Function, provisioned: Iterable[str], total: int) -> None:
+        """A committed change of tags by which instances are made: they are made anew, also `provisioned` ones."""
+        self.engine.retire(function.arn)
+        await self.changed(function)
+        self.provision(FunctionName(function.account, function.region, function.name, ""), provisioned, total)
+
     def version_deleted(self, name: FunctionName, arn: str) -> None:
         """A published version is gone."""
         self.resolution.forget(name[:3])
@@ -136,14 +144,17 @@ class Execution:
         context = self.env.background(function.account, function.region)
         try:
             resolved = await self.find(context, function.name, function.version)
-            reason = await self.engine.prepare(resolved.version)
+            prepared = await self.engine.prepare(resolved.version)
         except AwsError as error:
-            reason = error.message
+            prepared = Prepared(error.message, "InternalError")
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the function must not be Pending for ever
             _log.exception("function not prepared", function=function.version_arn)
-            reason = "The function could not be prepared. Tule's log says why."
+            prepared = Prepared("The function could not be prepared. Tule's log says why.", "InternalError")
+        reason, code = prepared.reason, prepared.reason_code
         status = (
-            Status() if not reason else Status("Failed", reason, "InternalError", "Failed", reason, "InternalError")
+            Status("Failed", reason, code, "Failed", reason, code)
+            if reason
+            else Status(optimized=prepared.optimized and function.version != LATEST)
         )
         revision = self.env.random.uuid()
 
@@ -177,20 +188,20 @@ class Execution:
 
     async def _recover_versions(self, context: RequestContext) -> None:
         """Versions that are being published, and those that keep instances or a snapshot ready."""
-        wanted: set[tuple[str, str]] = set()
         for version in await state.list_versions(self.env.store, context):
             self._settle_soon(version)
             if version.snap_start:
-                wanted.add((version.name, version.version))
-        for name, config in await state.list_provisioned(self.env.store, context):
+                name = FunctionName(context.account, context.region, version.name, "")
+                self.env.tasks.spawn(f"snapshot {version.version_arn}", self._provision(name, version.version))
+        for function_name in {name for name, _ in await state.list_provisioned(self.env.store, context)}:
 
-            def read(txn: ReadTxn, qualifier: str = config.qualifier) -> list[str]:
-                return versions_behind(txn, qualifier)
+            def read(txn: ReadTxn) -> tuple[list[str], int]:
+                wanted = state.all_provisioned(txn)
+                return [one for name in wanted for one in versions_behind(txn, name)], state.total_provisioned(txn)
 
-            shard = state.function_shard(context.account, context.region, name)
-            wanted.update([(name, version) for version in await self.env.store.read(shard, read, context)])
-        for name, number in sorted(wanted):
-            self.provision(FunctionName(context.account, context.region, name, ""), [number])
+            shard = state.function_shard(context.account, context.region, function_name)
+            versions, total = await self.env.store.read(shard, read, context)
+            self.provision(FunctionName(context.account, context.region, function_name, ""), versions, total)
 
     # -- running
 

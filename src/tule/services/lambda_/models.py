@@ -37,6 +37,8 @@ class Status(msgspec.Struct, frozen=True):
     update: str = "Successful"
     update_reason: str = ""
     update_reason_code: str = ""
+    optimized: bool = False
+    """Whether a snapshot was taken of a version with SnapStart."""
 
 
 class LayerUse(msgspec.Struct, frozen=True):
@@ -44,13 +46,6 @@ class LayerUse(msgspec.Struct, frozen=True):
 
     arn: str
     package: Package
-
-
-class RuntimeManagement(msgspec.Struct, frozen=True):
-    """Whether the runtime beneath a function may change by itself: Auto, FunctionUpdate or Manual."""
-
-    update_on: str = "Auto"
-    version_arn: str = ""
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,8 +78,6 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerUse, ...] = ()
     snap_start: bool = False
     """ApplyOn=PublishedVersions."""
-    runtime_management: RuntimeManagement = RuntimeManagement()
-    code_signing_arn: str = ""
     origin: str = ""
     """Of a published version: the digest of what $LATEST was then."""
 
@@ -158,18 +151,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     def arn(self) -> str:
         """The version's."""
         return f"{self.layer_arn}:{self.version}"
-
-
-class CodeSigning(msgspec.Struct, frozen=True, kw_only=True):
-    """A code signing configuration: who may sign, and what becomes of what they did not sign."""
-
-    id: str
-    arn: str
-    publishers: tuple[str, ...]
-    policy: str
-    modified_ms: int
-    description: str = ""
-    tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Policy(msgspec.Struct, frozen=True):

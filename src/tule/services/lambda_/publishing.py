@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tule.services.lambda_ import state
 from tule.services.lambda_.lifecycle import CREATING
-from tule.services.lambda_.models import Function, RuntimeManagement, Status
+from tule.services.lambda_.models import Function, Status
 from tule.store.transaction import Txn
 
 
@@ -15,7 +15,7 @@ def content(function: Function) -> str:
     """A digest of a function's code and configuration: what tells whether there is anything new to publish."""
     relevant = replace(
         function, version="", revision="", modified_ms=0, created_ms=0, status=Status(), tags={},
-        reserved_concurrency=None, runtime_management=RuntimeManagement(), code_signing_arn="", origin="",
+        reserved_concurrency=None, origin="",
     )  # fmt: skip
     return sha256(msgspec.msgpack.encode(relevant)).hexdigest()
 

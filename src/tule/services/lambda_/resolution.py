@@ -133,4 +133,5 @@ class Resolution:
         gate = self._gates.pop(key, None)
         if gate is not None:
             gate.reserve(None)
+            gate.provision(0)
         return self.forget(key)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tule.kernel.errors import OperationNotImplementedError
 from tule.services.lambda_ import limits
+from tule.services.lambda_.engine import EGRESS, EGRESS_TAG
 from tule.services.lambda_.models import Logging
 from tule.services.lambda_.names import InvalidParameterValueError, InvalidRequestError
 
@@ -261,3 +262,9 @@ def logging_config(config: Members[str, Any], name: str) -> Logging:
 def check_tags(tags: Members[str, str]) -> None:
     if len(tags) > limits.TAGS_MAX:
         raise InvalidParameterValueError("Number of tags exceeds resource tag limit.")
+    egress = tags.get(EGRESS_TAG, "all")
+    if egress not in EGRESS:
+        raise InvalidParameterValueError(
+            f"The tag {EGRESS_TAG}, which says where a function may connect to, is {egress}: it has to be one of "
+            f"{', '.join(EGRESS)}."
+        )

@@ -171,6 +171,11 @@ def all_provisioned(txn: ReadTxn) -> dict[str, Provisioned]:
     return {config.qualifier: config for config in configs}
 
 
+def total_provisioned(txn: ReadTxn) -> int:
+    """Instances to keep for the whole function."""
+    return sum(config.requested for config in all_provisioned(txn).values())
+
+
 def provisioned_for(txn: ReadTxn, version: str) -> int:
     """Instances of a version to keep initialised: its own and those of aliases that lead to it."""
     return sum(

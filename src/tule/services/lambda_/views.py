@@ -1,9 +1,12 @@
 """How functions, policies and mappings look in answers."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tule.services.lambda_.models import LATEST, Alias, Function, Layer, Logging, Mapping, Status
+from tule.services.lambda_.models import Alias, Function, Layer, Logging, Mapping, Provisioned, Status
+
+if TYPE_CHECKING:
+    from tule.services.lambda_.readiness import Readiness
 
 
 def last_modified(instant_ms: int) -> str:
@@ -62,11 +65,10 @@ def listed(function: Function, qualifier: str = "") -> dict[str, Any]:
 
 
 def _snap_start(function: Function) -> dict[str, str]:
-    """Published versions are optimised, $LATEST never is."""
+    """A published version is optimised when its snapshot has been taken; $LATEST never is."""
     if not function.snap_start:
         return {"ApplyOn": "None", "OptimizationStatus": "Off"}
-    on = function.version != LATEST and function.status.state == "Active"
-    return {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On" if on else "Off"}
+    return {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On" if function.status.optimized else "Off"}
 
 
 def alias_configuration(alias: Alias, function_arn: str) -> dict[str, Any]:
@@ -80,6 +82,22 @@ def alias_configuration(alias: Alias, function_arn: str) -> dict[str, Any]:
     }
     if alias.weights:
         result["RoutingConfig"] = {"AdditionalVersionWeights": alias.weights}
+    return result
+
+
+def provisioned_configuration(config: Provisioned, readiness: "Readiness", status: str = "") -> dict[str, Any]:
+    """What Put- and GetProvisionedConcurrencyConfig answer."""
+    if not status:
+        status = "READY" if readiness.available >= config.requested else "FAILED" if readiness.reason else "IN_PROGRESS"
+    result: dict[str, Any] = {
+        "RequestedProvisionedConcurrentExecutions": config.requested,
+        "AvailableProvisionedConcurrentExecutions": readiness.available,
+        "AllocatedProvisionedConcurrentExecutions": readiness.allocated,
+        "Status": status,
+        "LastModified": last_modified(config.modified_ms),
+    }
+    if status == "FAILED":
+        result["StatusReason"] = readiness.reason
     return result
 
 

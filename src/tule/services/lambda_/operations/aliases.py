@@ -18,6 +18,7 @@ from tule.services.lambda_.names import (
     only_unqualified,
     parse_name,
 )
+from tule.services.lambda_.operations.provisioned import UNPUBLISHED, check_only_way
 from tule.services.lambda_.qualifiers import versions_behind
 from tule.store.transaction import ReadTxn, Txn
 
@@ -110,11 +111,18 @@ async def list_aliases(ctx: Context, request: Request) -> dict[str, Any]:
     return result
 
 
+def _check_provisioning(txn: ReadTxn, alias: Alias) -> None:
+    """Its provisioned instances follow an alias, so it can't go where there can be none."""
+    if alias.version == LATEST:
+        raise InvalidParameterValueError(UNPUBLISHED)
+    check_only_way(txn, alias.name, [alias.version, *alias.weights])
+
+
 async def update_alias(ctx: Context, request: Request) -> dict[str, Any]:
     """What is not named stays; an empty RoutingConfig ends the sharing."""
     name, revision = _name(ctx, request), ctx.env.random.uuid()
 
-    def update(txn: Txn) -> tuple[Alias, list[str]]:
+    def update(txn: Txn) -> tuple[Alias, list[str], int]:
         old = state.read_alias(txn, name.qualifier)
         if old is None:
             raise ResourceNotFoundError(f"Alias not found: {arn_of(ctx.request, name)}")
@@ -129,12 +137,14 @@ async def update_alias(ctx: Context, request: Request) -> dict[str, Any]:
             weights=old.weights if request.get("RoutingConfig") is None else _weights(request),
         )
         _check_routing(ctx, txn, name, alias.version, alias.weights)
+        if state.read_provisioned(txn, old.name) is not None:
+            _check_provisioning(txn, alias)
         touched = versions_behind(txn, old.name)
         state.write_alias(txn, alias)
-        return alias, [*touched, *versions_behind(txn, old.name)]
+        return alias, [*touched, *versions_behind(txn, old.name)], state.total_provisioned(txn)
 
-    alias, touched = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
-    execution(ctx.env).provision(name, dict.fromkeys(touched))
+    alias, touched, total = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
+    execution(ctx.env).provision(name, dict.fromkeys(touched), total)
     return views.alias_configuration(alias, _arn(ctx, name))
 
 
@@ -142,14 +152,14 @@ async def delete_alias(ctx: Context, request: Request) -> dict[str, Any]:
     """With its policy and its provisioned concurrency. One that isn't there is no error, as on AWS."""
     name = _name(ctx, request)
 
-    def delete(txn: Txn) -> list[str]:
+    def delete(txn: Txn) -> tuple[list[str], int]:
         if state.read_function(txn) is None:
             raise function_not_found(ctx.request, name._replace(qualifier=""))
         touched = versions_behind(txn, name.qualifier)
         state.erase_provisioned(txn, name.name, name.qualifier)
         state.erase_alias(txn, name.qualifier)
-        return touched
+        return touched, state.total_provisioned(txn)
 
-    touched = await ctx.store.transact(state.function_shard(*name[:3]), delete, ctx.request)
-    execution(ctx.env).provision(name, touched)
+    touched, total = await ctx.store.transact(state.function_shard(*name[:3]), delete, ctx.request)
+    execution(ctx.env).provision(name, touched, total)
     return {}

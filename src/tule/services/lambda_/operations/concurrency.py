@@ -15,6 +15,7 @@ from tule.services.lambda_.names import (
     only_unqualified,
     parse_name,
 )
+from tule.services.lambda_.operations.provisioned import set_aside
 from tule.store.transaction import Txn
 
 Request = dict[str, Any]
@@ -25,6 +26,12 @@ async def _set(ctx: Context, name: FunctionName, reserved: int | None) -> None:
         function = state.read_function(txn)
         if function is None:
             raise function_not_found(ctx.request, name)
+        total = state.total_provisioned(txn)
+        if reserved is not None and reserved < total:
+            raise InvalidParameterValueError(
+                f" ReservedConcurrentExecutions {reserved} should not be lower than function's total provisioned "
+                f"concurrency [{total}]."
+            )
         changed = replace(function, reserved_concurrency=reserved)
         state.write_function(txn, changed)
         return changed
@@ -33,19 +40,20 @@ async def _set(ctx: Context, name: FunctionName, reserved: int | None) -> None:
     await execution(ctx.env).changed(function)
 
 
+async def _exists(ctx: Context, name: FunctionName) -> bool:
+    return await ctx.store.read(state.function_shard(*name[:3]), state.read_function, ctx.request) is not None
+
+
 async def put_function_concurrency(ctx: Context, request: Request) -> dict[str, Any]:
     name = parse_name(ctx.request, request["FunctionName"])
     only_unqualified(name)
     reserved = int(request["ReservedConcurrentExecutions"])
-    functions = await state.list_functions(ctx.store, ctx.request)
-    others = sum(f.reserved_concurrency or 0 for f in functions if f.name != name.name)
-    if name.name in {f.name for f in functions}:
-        left = limits.ACCOUNT_CONCURRENCY - others - reserved
-        if left < limits.UNRESERVED_MINIMUM:
-            raise InvalidParameterValueError(
-                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
-                f"below its minimum value of [{limits.UNRESERVED_MINIMUM}]."
-            )
+    left = limits.ACCOUNT_CONCURRENCY - await set_aside(ctx, without=name.name) - reserved
+    if left < limits.UNRESERVED_MINIMUM and await _exists(ctx, name):
+        raise InvalidParameterValueError(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+            f"below its minimum value of [{limits.UNRESERVED_MINIMUM}]."
+        )
     await _set(ctx, name, reserved)
     return {"ReservedConcurrentExecutions": reserved}
 

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from tule.kernel.errors import OperationNotImplementedError
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state
-from tule.services.lambda_.names import parse_name
+from tule.services.lambda_.layer_state import list_layers
+from tule.services.lambda_.names import InvalidParameterValueError, parse_name
+from tule.services.lambda_.operations.provisioned import set_aside
 from tule.services.lambda_.qualifiers import read_qualified
 
 Request = dict[str, Any]
@@ -28,19 +31,35 @@ async def get_runtime_management_config(ctx: Context, request: Request) -> dict[
     return {"UpdateRuntimeOn": "Auto", "FunctionArn": await _arn(ctx, request)}
 
 
+async def put_runtime_management_config(ctx: Context, request: Request) -> dict[str, Any]:
+    """Auto, which holds on Tule. The others hold a function on a version of its runtime, of which Tule has none: it
+    runs the interpreter that the host has."""
+    if request["UpdateRuntimeOn"] != "Auto":
+        raise OperationNotImplementedError(
+            "lambda",
+            "PutRuntimeManagementConfig",
+            f"UpdateRuntimeOn is {request['UpdateRuntimeOn']}: Tule runs the interpreter that the host has, so it can "
+            "hold no function on an older one.",
+        )
+    if request.get("RuntimeVersionArn"):
+        raise InvalidParameterValueError("RuntimeVersionArn is only valid with UpdateRuntimeOn Manual.")
+    return {"UpdateRuntimeOn": "Auto", "FunctionArn": await _arn(ctx, request)}
+
+
 async def get_account_settings(ctx: Context, _request: Request) -> dict[str, Any]:
     functions = await state.list_functions(ctx.store, ctx.request)
-    reserved = sum(function.reserved_concurrency or 0 for function in functions)
+    packages = [one.package for one in [*functions, *await state.list_versions(ctx.store, ctx.request)]]
+    packages += [layer.package for layer in await list_layers(ctx.store, ctx.request)]
     return {
         "AccountLimit": {
             "TotalCodeSize": limits.CODE_STORAGE_BYTES,
             "CodeSizeUnzipped": limits.UNZIPPED_MAX_BYTES,
             "CodeSizeZipped": limits.ZIPPED_MAX_BYTES,
             "ConcurrentExecutions": limits.ACCOUNT_CONCURRENCY,
-            "UnreservedConcurrentExecutions": limits.ACCOUNT_CONCURRENCY - reserved,
+            "UnreservedConcurrentExecutions": limits.ACCOUNT_CONCURRENCY - await set_aside(ctx),
         },
         "AccountUsage": {
-            "TotalCodeSize": sum(function.package.size_bytes for function in functions),
+            "TotalCodeSize": sum(package.size_bytes for package in packages),
             "FunctionCount": len(functions),
         },
     }

@@ -1,12 +1,15 @@
 """Tags of functions and event source mappings."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from tule.kernel.arns import Arn
 from tule.services.declaration import Context
 from tule.services.lambda_ import state
+from tule.services.lambda_.engine import behaviour
+from tule.services.lambda_.execution import execution
 from tule.services.lambda_.models import Function, Mapping
 from tule.services.lambda_.names import (
     MAPPING_RESOURCE,
@@ -14,6 +17,7 @@ from tule.services.lambda_.names import (
     InvalidRequestError,
     ResourceNotFoundError,
 )
+from tule.services.lambda_.qualifiers import versions_behind
 from tule.services.lambda_.settings import check_tags
 from tule.store.transaction import ReadTxn, ShardKey, Txn
 
@@ -56,13 +60,35 @@ class _Tagged:
             raise ResourceNotFoundError(f"{what} not found: {self.text}")
         return found
 
-    def write(self, txn: Txn, tags: dict[str, str]) -> None:
+
+class _Retagged(NamedTuple):
+    """A function whose instances have to be made anew, the versions that keep some ready, and how many these are."""
+
+    function: Function
+    provisioned: list[str]
+    total: int
+
+
+async def _retag(ctx: Context, text: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    tagged = _Tagged(ctx, text)
+
+    def apply(txn: Txn) -> _Retagged | None:
+        found = tagged.read(txn)
+        tags = change(found.tags)
         check_tags(tags)
-        found = self.read(txn)
         if isinstance(found, Mapping):
             state.write_mapping(txn, replace(found, tags=tags))
-        else:
-            state.write_function(txn, replace(found, tags=tags))
+            return None
+        changed = replace(found, tags=tags)
+        state.write_function(txn, changed)
+        if behaviour(tags) == behaviour(found.tags):
+            return None
+        versions = [version for name in state.all_provisioned(txn) for version in versions_behind(txn, name)]
+        return _Retagged(changed, versions, state.total_provisioned(txn))
+
+    retagged = await ctx.store.transact(tagged.shard, apply, ctx.request)
+    if retagged is not None:
+        await execution(ctx.env).retagged(*retagged)
 
 
 async def list_tags(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
@@ -71,23 +97,14 @@ async def list_tags(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
 
 
 async def tag_resource(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
-    tagged = _Tagged(ctx, request["Resource"])
     if not request.get("Tags"):
+        _Tagged(ctx, request["Resource"])
         raise InvalidParameterValueError("An error occurred and the request cannot be processed.")
-
-    def tag(txn: Txn) -> None:
-        tagged.write(txn, {**tagged.read(txn).tags, **request["Tags"]})
-
-    await ctx.store.transact(tagged.shard, tag, ctx.request)
+    await _retag(ctx, request["Resource"], lambda tags: {**tags, **request["Tags"]})
     return {}
 
 
 async def untag_resource(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
-    tagged = _Tagged(ctx, request["Resource"])
     gone = set(request["TagKeys"])
-
-    def untag(txn: Txn) -> None:
-        tagged.write(txn, {key: value for key, value in tagged.read(txn).tags.items() if key not in gone})
-
-    await ctx.store.transact(tagged.shard, untag, ctx.request)
+    await _retag(ctx, request["Resource"], lambda tags: {key: tags[key] for key in tags if key not in gone})
     return {}
