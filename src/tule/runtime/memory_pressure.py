@@ -94,7 +94,7 @@ class MemoryPressure:
     # -- the kernel's word
 
     def _open(self) -> None:
-        """Have the kernel wake us up. It gives an urgent event, uvloop asks for what is readable: an epoll in between is
+        """Have the kernel wake us up. It gives an urgent event, uvloop asks what is readable: an epoll in between is
         readable when the event has come."""
         self._opened = True
         for path in PRESSURE:

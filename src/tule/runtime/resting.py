@@ -51,6 +51,11 @@ class Resting:
         self._ending[zygote] = asyncio.get_running_loop().create_future()
         self._end(zygote)
 
+    @property
+    def ending(self) -> bool:
+        """Whether one that was told to end has not ended yet."""
+        return bool(self._ending)
+
     async def ended(self, zygote: str) -> None:
         """Wait for one that was told to end."""
         ending = self._ending.get(zygote)

@@ -210,7 +210,7 @@ class Supply:
     def _rested(self) -> None:
         """A zygote that was let go has ended; the runner has nothing to do without any."""
         link = self._link
-        if link is not None and not self._zygotes and not self.instances:
+        if link is not None and not self._zygotes and not self.instances and not self._resting.ending:
             self._link = None
             self._spawn(link.stop())
 
