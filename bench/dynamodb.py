@@ -10,11 +10,11 @@ from bench.signing import Signer
 
 TARGET = "DynamoDB_20120810."
 TABLE = "bench"
-DATA = "x" * 960
+DATA = "x" * 959
 """With its keys and names an item is 1 KiB."""
 EACH = 20
 """Items of one partition: what a Query reads."""
-VARIANTS = 4_096
+VARIANTS = 8_192
 """Requests signed ahead and sent in turn, for keys drawn at random."""
 BATCH = 25
 
@@ -24,26 +24,27 @@ def partition(number: int) -> str:
     return f"{number * 2_654_435_761 % 2**32:08x}-{number:08x}"
 
 
-def item(number: int) -> dict[str, Any]:
+def item(number: int, version: int = 1) -> dict[str, Any]:
+    """The item of that number; another version is as large and reads otherwise."""
     return {
         "pk": {"S": partition(number // EACH)},
         "sk": {"N": str(number % EACH)},
-        "data": {"S": DATA},
+        "data": {"S": f"{version}{DATA}"},
         "state": {"S": "new"},
         "count": {"N": "1"},
     }
 
 
-def _put(number: int) -> dict[str, Any]:
-    return {"TableName": TABLE, "Item": item(number)}
+def _put(number: int, version: int) -> dict[str, Any]:
+    return {"TableName": TABLE, "Item": item(number, version)}
 
 
-def _get(number: int) -> dict[str, Any]:
+def _get(number: int, _: int) -> dict[str, Any]:
     key = {name: item(number)[name] for name in ("pk", "sk")}
     return {"TableName": TABLE, "Key": key}
 
 
-def _query(number: int) -> dict[str, Any]:
+def _query(number: int, _: int) -> dict[str, Any]:
     return {
         "TableName": TABLE,
         "KeyConditionExpression": "pk = :p",
@@ -51,7 +52,7 @@ def _query(number: int) -> dict[str, Any]:
     }
 
 
-MAKERS: dict[str, Callable[[int], dict[str, Any]]] = {"PutItem": _put, "GetItem": _get, "Query": _query}
+MAKERS: dict[str, Callable[[int, int], dict[str, Any]]] = {"PutItem": _put, "GetItem": _get, "Query": _query}
 
 
 class Calls:
@@ -61,9 +62,12 @@ class Calls:
         self.units = 0
         chance = random.Random(7)
         make = MAKERS[operation]
+        half = [chance.randrange(population) for _ in range(VARIANTS // 2)]
+        # Each item comes in two versions in turn, since a database may notice that a row is what it was.
         self._requests = [
-            signer.json(TARGET + operation, json.dumps(make(chance.randrange(population))).encode())
-            for _ in range(VARIANTS)
+            signer.json(TARGET + operation, json.dumps(make(number, version)).encode())
+            for version in (2, 3)
+            for number in half
         ]
         self._turn = 0
 

@@ -1,7 +1,5 @@
 """Deployment packages with npm's and PyPI's packages in them, each installed once for a lock file."""
 
-import fcntl
-import hashlib
 import io
 import json
 import shutil
@@ -10,27 +8,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+from installed import once
+
 HERE = Path(__file__).parent
-CACHE = HERE.parent / ".cache"
 NODE = HERE / "clients" / "functions"
 
 APIS_OF_V2 = ("metadata.json", "sqs-", "dynamodb-", "s3-", "lambda-", "sts-")
 """Of the JavaScript SDK v2's models, what functions in these tests call; all of them would not fit into a package."""
 
 _NOT_RUN = (".d.ts", ".map", ".md", ".markdown")
-
-
-def once(name, lock, make):
-    """A folder that `make` fills, made once for the content of `lock`, by one process at a time."""
-    folder = CACHE / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not (folder / "installed").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            make(folder)
-            (folder / "installed").touch()
-    return folder
 
 
 def _npm_ci(folder):
@@ -41,7 +27,7 @@ def _npm_ci(folder):
 
 def node_project():
     """Where npm's packages for functions are installed."""
-    return once("functions", NODE / "package-lock.json", _npm_ci)
+    return once("functions", (NODE / "package-lock.json").read_bytes(), _npm_ci)
 
 
 def python_project(name, requirements):
@@ -52,7 +38,7 @@ def python_project(name, requirements):
         command += ["--no-deps", "--require-hashes", "--requirement", str(requirements), "--target", str(folder)]
         subprocess.run(command, check=True)
 
-    return once(name, requirements, pip)
+    return once(name, requirements.read_bytes(), pip)
 
 
 def zipped(files):

@@ -1,6 +1,5 @@
 """The AWS SDK for JavaScript v3, unmodified, told nothing but endpoint, keys and region."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -8,22 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from installed import once
+
 HERE = Path(__file__).parent / "javascript"
-CACHE = Path(__file__).parents[2] / ".cache"
 
 
 @pytest.fixture(scope="session")
 def project():
     """The clients' packages, installed once for a lock file."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    folder = CACHE / f"javascript-{hashlib.sha256(lock).hexdigest()[:16]}"
-    done = folder / "installed"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def npm_ci(folder):
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(HERE / name, folder / name)
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
-        done.touch()
+
+    folder = once("javascript", (HERE / "package-lock.json").read_bytes(), npm_ci)
     shutil.copy(HERE / "clients.mjs", folder / "clients.mjs")
     return folder
 

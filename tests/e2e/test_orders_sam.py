@@ -1,7 +1,5 @@
 """examples/orders by the SAM CLI, unmodified: nothing but endpoint, credentials and region in its environment."""
 
-import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
@@ -11,27 +9,23 @@ from pathlib import Path
 import pytest
 from orders_app import EXAMPLE, OrdersApp
 
+from installed import once
 from tule.testing.server import Tule
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCK = Path(__file__).with_name("sam-cli.lock")
 
 
 @pytest.fixture(scope="session")
 def sam():
     """The pinned SAM CLI in a virtual environment of its own, made once."""
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    folder = ROOT / ".cache" / f"sam-cli-{digest}"
-    folder.parent.mkdir(exist_ok=True)
-    with (folder.parent / "sam-cli.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            # --no-deps: the lock is complete, and pip takes no hashes for what is wanted with and without extras
-            install = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", LOCK]
-            subprocess.run([folder / "bin" / "python", "-m", "pip", *install], check=True)
-            (folder / "complete").touch()
+
+    def install(folder):
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        # --no-deps: the lock is complete, and pip takes no hashes for what is wanted with and without extras
+        options = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", LOCK]
+        subprocess.run([folder / "bin" / "python", "-m", "pip", *options], check=True)
+
+    folder = once("sam-cli", LOCK.read_bytes(), install)
     return str(folder / "bin" / "sam")
 
 

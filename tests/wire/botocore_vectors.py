@@ -9,46 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from installed import once
 from tule.wire.models import OperationModel, ServiceModel
 
 VERSION = "1.43.11"
 SHA256 = "d7d479cc2809ec2728f2898521003adfb79bfe6a4615c59dfd222ec52b0cee6b"
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "botocore-vectors"
-INSIDE = f"botocore-{VERSION}/tests/unit/protocols/"
+REQUIREMENT = f"botocore=={VERSION} --hash=sha256:{SHA256}\n"
 
 
-def folder() -> Path:
-    """Where the vectors lie; downloads them the first time."""
-    target = CACHE / VERSION
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        archive = CACHE / f"botocore-{VERSION}.tar.gz"
-        if not archive.exists():
-            download()
-        unpacked = CACHE / f"{VERSION}.part"
-        with tarfile.open(archive) as tar:
-            members = [member for member in tar.getmembers() if member.name.startswith(INSIDE) and member.isfile()]
-            tar.extractall(unpacked, members, filter="data")
-        (unpacked / INSIDE).rename(target)
-    return target
+def source() -> Path:
+    """botocore's source distribution, unpacked; downloaded the first time."""
 
+    def download(folder: Path) -> None:
+        (folder / "requirements.txt").write_text(REQUIREMENT, encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        command += ["--no-build-isolation", "--require-hashes", "--dest", str(folder)]
+        subprocess.run([*command, "-r", str(folder / "requirements.txt")], check=True)
+        with tarfile.open(folder / f"botocore-{VERSION}.tar.gz") as tar:
+            tests = [member for member in tar.getmembers() if member.isfile() and "/tests/unit/" in member.name]
+            tar.extractall(folder, tests, filter="data")
 
-def download() -> None:
-    requirements = CACHE / "requirements.txt"
-    requirements.write_text(f"botocore=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-binary",
-        ":all:",
-        "--no-build-isolation",
-    ]
-    command += ["--require-hashes", "--dest", str(CACHE), "-r", str(requirements)]
-    subprocess.run(command, check=True)
+    return once("botocore-source", REQUIREMENT.encode(), download) / f"botocore-{VERSION}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +59,9 @@ class Vector:
 def vectors(kind: str, protocols: list[str]) -> Iterator[Vector]:
     """All vectors of a kind ("input", "output") in some protocols."""
     for protocol in protocols:
-        for suite in json.loads((folder() / kind / f"{protocol}.json").read_text(encoding="utf-8")):
+        for suite in json.loads(
+            (source() / "tests" / "unit" / "protocols" / kind / f"{protocol}.json").read_text(encoding="utf-8")
+        ):
             document = {"metadata": suite["metadata"], "shapes": suite["shapes"]}
             for case in suite["cases"]:
                 yield Vector(protocol, case, document)

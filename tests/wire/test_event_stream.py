@@ -1,6 +1,5 @@
 """Event streams, held against botocore's parser, its vectors, and arbitrary messages."""
 
-import tarfile
 import types
 from uuid import UUID
 
@@ -74,13 +73,8 @@ def test_no_flipped_bit_goes_unnoticed(message, data):
 
 def _botocore_cases():
     """The cases of botocore's own test of its parser, in its source distribution."""
-    botocore_vectors.folder()
-    archive = botocore_vectors.CACHE / f"botocore-{botocore_vectors.VERSION}.tar.gz"
-    if not archive.exists():
-        botocore_vectors.download()
-    with tarfile.open(archive) as tar:
-        file = tar.extractfile(f"botocore-{botocore_vectors.VERSION}/tests/unit/test_eventstream.py")
-        source = file.read().decode().replace("from tests import mock", "mock = None")
+    text = (botocore_vectors.source() / "tests" / "unit" / "test_eventstream.py").read_text(encoding="utf-8")
+    source = text.replace("from tests import mock", "mock = None")
     module = types.ModuleType("botocore_cases")
     exec(compile(source, "test_eventstream.py", "exec"), module.__dict__)
     return module.POSITIVE_CASES, module.NEGATIVE_CASES
