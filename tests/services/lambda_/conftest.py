@@ -8,6 +8,9 @@ import pytest
 
 ROLE = "arn:aws:iam::111122223333:role/worker"
 
+PATIENT = {"Delay": 0.02, "MaxAttempts": 3_000}
+"""How often a waiter asks: a guard against waiting for ever, not an expectation."""
+
 
 def package(files):
     """A zip of file names and sources."""
@@ -37,12 +40,12 @@ class Functions:
 
     def deploy(self, source, name="worker", **settings):
         self.create(source, name, **settings)
-        self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02})
+        self.client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=PATIENT)
         return self.client.get_function_configuration(FunctionName=name)["FunctionArn"]
 
     def replace(self, source, name="worker"):
         self.client.update_function_code(FunctionName=name, ZipFile=package({"app.py": source}))
-        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02})
+        self.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=PATIENT)
 
 
 @pytest.fixture

@@ -108,9 +108,3 @@ def erase_all(txn: Txn) -> None:
     for prefix in (_CONFIGS, _URLS):
         txn.delete_range(prefix, prefix_end(prefix))
     txn.delete(_LOOPS)
-
-
-def erase_qualifier(txn: Txn, qualifier: str) -> None:
-    """A version or alias is gone."""
-    erase_config(txn, qualifier)
-    erase_url(txn, qualifier)

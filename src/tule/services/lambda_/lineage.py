@@ -1,8 +1,8 @@
 """The recursion guard's memory: how often a chain of requests has passed through each function.
 
-It travels in the trace header's Lineage field, in the notation of AWS's documentation of that header:
-`a87bd80c:1|68fd508a:5`, a hash of a function's ARN and the count of its invocations in this chain. SDKs hand the header
-on with every call a function makes, queues keep it with messages. Pure functions.
+It travels in the trace header's Lineage field, as `a87bd80c:1,68fd508a:5`: a hash of a function's ARN and the count of
+its invocations in this chain. SDKs hand the header on with every call a function makes, queues keep it with messages.
+AWS's documentation shows "|" between entries; botocore percent-encodes that, so it is only read. Pure functions.
 """
 
 from zlib import crc32
@@ -17,7 +17,7 @@ def mark(arn: str) -> str:
 
 def _entries(lineage: str) -> dict[str, int]:
     found = {}
-    for entry in lineage.split("|"):
+    for entry in lineage.replace("%7C", ",").replace("|", ",").split(","):
         name, _, count = entry.rpartition(":")
         if name and count.isascii() and count.isdecimal() and len(count) < 10:
             found[name] = int(count)
@@ -36,7 +36,7 @@ def advanced(lineage: str, name: str) -> str:
     entries = _entries(lineage)
     count = entries.pop(name, 0) + 1
     kept = [f"{other}:{n}" for other, n in entries.items()][-(limits.LINEAGE_MAX - 1) :]
-    return "|".join([*kept, f"{name}:{count}"])
+    return ",".join([*kept, f"{name}:{count}"])
 
 
 def merged(lineages: list[str]) -> str:
@@ -45,7 +45,7 @@ def merged(lineages: list[str]) -> str:
     for lineage in lineages:
         for name, count in _entries(lineage).items():
             most[name] = max(count, most.get(name, 0))
-    return "|".join(f"{name}:{count}" for name, count in list(most.items())[-limits.LINEAGE_MAX :])
+    return ",".join(f"{name}:{count}" for name, count in list(most.items())[-limits.LINEAGE_MAX :])
 
 
 def of_header(header: str) -> str:
