@@ -33,13 +33,13 @@ def command(
     seen: dict[str, Seen] = {}
     while True:
         try:
-            events = _events(api, _groups(api, function), seen)
+            events = new_events(api, _groups(api, function), seen)
         except ApiError as error:
             if not (follow and error.code == "ResourceNotFoundException"):
                 raise _explained(error, function) from error
             events = []
         for event in events[-limit:]:
-            print(json.dumps(event) if as_json else _line(event, several=function is None))
+            print(json.dumps(event) if as_json else line_of(event, several=function is None))
         if not follow:
             return
         _wait()
@@ -69,7 +69,7 @@ class Seen:
         return True
 
 
-def _events(api: Any, groups: list[str], seen: dict[str, Seen]) -> list[dict[str, Any]]:
+def new_events(api: Any, groups: list[str], seen: dict[str, Seen]) -> list[dict[str, Any]]:
     """New events of all groups by time; `seen` remembers how far each group has been read."""
     found: list[dict[str, Any]] = []
     for group in groups:
@@ -84,7 +84,8 @@ def _events(api: Any, groups: list[str], seen: dict[str, Seen]) -> list[dict[str
     return sorted(found, key=lambda event: event["timestamp"])
 
 
-def _line(event: dict[str, Any], *, several: bool) -> str:
+def line_of(event: dict[str, Any], *, several: bool) -> str:
+    """An event for people; with `several` it says which function's it is."""
     at = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC).isoformat(timespec="milliseconds")
     where = f"{event['group'].removeprefix(PREFIX)}  " if several else ""
     return f"{at.replace('+00:00', 'Z')}  {where}{event['message'].rstrip()}"

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "status": ("status", "Say what is running, where, and how it keeps data."),
     "deploy": ("deploy", "Build and deploy a SAM or CloudFormation template."),
     "delete": ("deploy.delete", "Delete a stack and what it made."),
+    "dev": ("dev.command", "Deploy, watch the files, and put what changes in place."),
     "invoke": ("invoke", "Call a function and print its answer."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "cold-starts": ("cold_starts", "Show where a function's cold starts spend their time."),

@@ -43,8 +43,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     running = find(directory, port)
     template = find_template(path)
-    name = stack_name or _stack_name(template)
-    given, tagged = _pairs(parameters, "--parameter"), _pairs(tags, "--tag")
+    name = stack_name or stack_name_of(template)
+    given, tagged = pairs(parameters, "--parameter"), pairs(tags, "--tag")
 
     from tule.cli.deploy.session import Session
     from tule.cli.deploy.source import Source
@@ -81,7 +81,7 @@ def find_template(path: Path) -> Path:
     )
 
 
-def _stack_name(template: Path) -> str:
+def stack_name_of(template: Path) -> str:
     """The folder's name in the letters that a stack's name may have."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", template.resolve().parent.name).strip("-")
     if not name or not name[0].isalpha():
@@ -89,7 +89,7 @@ def _stack_name(template: Path) -> str:
     return name[:128]
 
 
-def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -31,9 +31,12 @@ class Session:
         self._config = Config(retries={"max_attempts": 2, "mode": "standard"}, s3={"addressing_style": "path"})
         self.region = region
         self._bucket = ""
+        self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        return self._session.client(service, endpoint_url=self.running.url, config=self._config)
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service, endpoint_url=self.running.url, config=self._config)
+        return self._clients[service]
 
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation; its refusal is a `Failure` in the service's words."""

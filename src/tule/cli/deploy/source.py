@@ -46,6 +46,9 @@ _CODE = {
 }
 
 
+_ELSEWHERE = ("s3://", "https://", "http://")
+
+
 class Source:
     """A template on disk."""
 
@@ -64,7 +67,7 @@ class Source:
         with tempfile.TemporaryDirectory(prefix="tule-deploy-") as scratch:
             for place in self._places():
                 value = place.node.value
-                if not isinstance(place.node, yaml.ScalarNode) or value.startswith(("s3://", "https://", "http://")):
+                if not isinstance(place.node, yaml.ScalarNode) or value.startswith(_ELSEWHERE):
                     continue
                 function = self._function(place)
                 key = (value, function.fingerprint() if function else "")
@@ -79,9 +82,20 @@ class Source:
             text = text[:start] + address + tail + text[end:]
         return text
 
-    def parameters(self) -> list[str]:
-        """Names of the template's parameters."""
-        return [key.value for key, _ in _pairs(_member(self._root, "Parameters"))]
+    def code(self) -> dict[str, tuple[Function, Path]]:
+        """Functions whose code is here: by logical id, what building needs to know, and the folder or file."""
+        shared = _scalar(_member(_member(_member(self._root, "Globals"), "Function"), "CodeUri"))
+        found = {}
+        for key, body in _pairs(_member(self._root, "Resources")):
+            kind = _scalar(_member(body, "Type"))
+            if not kind.endswith("::Function") or kind not in _CODE:
+                continue
+            node = _member(_member(body, "Properties"), _CODE[kind][0])
+            named = _scalar(node) if node is not None else shared
+            function = self._function(Place(key.value, _CODE[kind][0], body, _CODE[kind][1]))
+            if function is not None and named and not named.startswith(_ELSEWHERE):
+                found[key.value] = (function, (self._path.parent / named).resolve())
+        return found
 
     def _artifact(
         self, place: Place, function: Function | None, scratch: Path, home: Path, say: Callable[[str], None]
