@@ -108,3 +108,31 @@ def test_medians_are_of_starts_of_the_newest_kind():
     assert told.phases == {"process": 1.0, "init": 20}
     assert told.modules[0].ms == 20
     assert report(VersionStarts("arn", "1", [*starts, start(5, [], "restore")])).modules == []
+
+
+NODE = {
+    "app.js": "const own = require('./own');\nexports.handler = async () => 1;\n",
+    "own.js": "require('heavy');\n",
+    "node_modules/heavy/index.js": "const until = Date.now() + 30;\nwhile (Date.now() < until);\n",
+}
+
+
+def test_a_node_functions_modules_are_told_too(bench):
+    version = bench.version(NODE, name="required", runtime="nodejs22.x")
+    assert bench.invoke(version).payload == b"1"
+    told = report(bench.functions.cold_starts("required")[0])
+    tree = {module.name: module for module in told.modules}
+    assert [(name, tree[name].depth) for name in ("app", "own", "heavy")] == [("app", 0), ("own", 1), ("heavy", 2)]
+    assert tree["heavy"].own_ms >= 29
+    assert told.defer.module == "heavy"
+
+
+def test_of_es_modules_the_whole_is_told_and_what_they_import_of_common_js(bench):
+    files = {**NODE, "app.mjs": "import './own.js';\nexport const handler = async () => 1;\n"}
+    del files["app.js"]
+    version = bench.version(files, name="imported", runtime="nodejs22.x")
+    assert bench.invoke(version).payload == b"1"
+    told = report(bench.functions.cold_starts("imported")[0])
+    assert told.modules[0].name == "app"
+    assert told.modules[0].ms >= 29
+    assert told.defer.module == "heavy"

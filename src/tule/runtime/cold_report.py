@@ -109,6 +109,9 @@ def _imported(modules: Sequence[ModuleTime], at: int) -> list[int]:
 
 
 def _package(module: str) -> str:
+    """The name before the first dot, in Node that before the first slash, or the second if it begins with "@"."""
+    if "/" in module:
+        return "/".join(module.split("/")[: 2 if module.startswith("@") else 1])
     return module.partition(".")[0]
 
 

@@ -32,6 +32,9 @@ TIDY_EVERY_S: Final = 0.1
 REFILL_AFTER_S: Final = 0.05
 """Parked instances are replaced a moment after one was taken, so that the fork doesn't delay whoever took it (ours)."""
 
+LOADED: Final = "+loaded"
+"""Ends the name of a zygote whose Node processes wait with the SDK loaded."""
+
 NODE_FOLDER: Final = Path(__file__).parent / "node"
 NODE_IN_TREE: Final = "/var/runtime/node"
 NODE_PROGRAM: Final = "/var/lang/bin/node"
@@ -181,6 +184,8 @@ class Supply:
         else:  # a zygote's tree is as it was made: one from before the modules came doesn't show them
             wants = bool(sdk.node_modules(self._settings.cache))
         name = f"{interpreter.name}+sdk" if wants else interpreter.name
+        if wants and interpreter.kind == "node" and package_sdk == "wanted":
+            name += LOADED
         self._interpreters[name] = interpreter
         return name
 
@@ -297,6 +302,8 @@ class Supply:
         if interpreter.kind == "node":
             program = NODE_PROGRAM if tree else interpreter.program
             command = [program, f"{NODE_IN_TREE if tree else NODE_FOLDER}/bootstrap.mjs"]
+            if zygote.endswith(LOADED):
+                command.append(",".join(sdk.NODE_PRELOADED))
         else:
             from tule.runtime import bootstrap
 

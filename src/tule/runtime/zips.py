@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import stat
 import zipfile
@@ -34,8 +35,11 @@ OF_THE_HOST: Final = frozenset(
 NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP})
 """What file systems say that can't make a hard link (more of one)."""
 
-SDK: Final = ("boto3", "botocore")
+SDK: Final = re.compile(rb"boto3|botocore")
 SDK_PARTS: Final = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"})
+NODE_SDK: Final = "node_modules/@aws-sdk"
+IMPORTS_NODE_SDK: Final = re.compile(rb"""(?:from|require\(|import\(?)\s*["']@aws-sdk/""")
+NODE_ENDINGS: Final = (".js", ".mjs", ".cjs")
 
 
 def check(payload: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def check(payload: dict[str, Any]) -> dict[str, Any]:
 def unpack(payload: dict[str, Any]) -> dict[str, Any]:
     """{"path": of the zip, "into": a folder that does not exist} to {"refused", "sdk", "layer_sdk", "bytes"}.
 
-    "sdk" is "bundled", "wanted" or "": whether the package brings parts of the AWS SDK for Python, only speaks of it,
+    "sdk" is "bundled", "wanted" or "": whether the package brings parts of its language's AWS SDK, only speaks of it,
     or neither; "layer_sdk" is true if it brings them where a layer keeps Python modules. "bytes" is the size of all
     files. The folder appears whole or not at all.
     """
@@ -166,16 +170,23 @@ def _file(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path | None, n
 
 def _sdk(root: Path) -> str:
     """Which zygote suits the package: see `unpack`."""
-    if _brings_sdk(root):
+    if _brings_sdk(root) or (root / NODE_SDK).exists():
         return "bundled"
-    needles = [name.encode() for name in SDK]
-    for file in root.rglob("*.py"):
-        if file.is_file() and not file.is_symlink():
-            with file.open("rb") as source:
-                text = source.read(SCANNED_BYTES)
-            if any(needle in text for needle in needles):
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name != "node_modules"]
+        for name in files:
+            words = SDK if name.endswith(".py") else IMPORTS_NODE_SDK if name.endswith(NODE_ENDINGS) else None
+            if words and _speaks_of(Path(folder, name), words):
                 return "wanted"
     return ""
+
+
+def _speaks_of(file: Path, words: re.Pattern[bytes]) -> bool:
+    """Whether the words occur in the beginning of a file."""
+    if file.is_symlink():
+        return False
+    with file.open("rb") as source:
+        return words.search(source.read(SCANNED_BYTES)) is not None
 
 
 def _brings_sdk(folder: Path) -> bool:

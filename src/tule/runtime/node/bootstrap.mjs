@@ -1,18 +1,28 @@
 // A Node execution environment: waits for its function on descriptor 3, becomes it, serves it. Started before any
 // function is known wherever the sandbox allows that; nothing of the user's is loaded until the claim has come.
-import { createRequire } from "node:module";
+import Module, { createRequire } from "node:module";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import util from "node:util";
 import { pathToFileURL } from "node:url";
 
+import { LoadTimes } from "./load_times.mjs";
 import { awslambda, highWaterMark, ResponseStream, streams } from "./streaming.mjs";
 
 const [CLAIM, INVOKE, READY, DONE, CHUNK] = Buffer.from("CIRDK");
 const HEADER = 5;
 const channel = new net.Socket({ fd: 3, readable: true, writable: true });
 const write = fs.writeSync;
+
+// The runtime's own SDK, for packages that bring none: loaded while nobody waits. What fails is met again by who needs it.
+for (const name of process.argv.splice(2).flatMap((names) => names.split(","))) {
+  try {
+    createRequire("/var/node_modules/")(name);
+  } catch {
+    break;
+  }
+}
 
 let claim = null;
 let handler = null;
@@ -258,6 +268,7 @@ async function become(head) {
   patchConsole();
   if (!["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) globalThis.awslambda = awslambda;
   let error = null;
+  const times = new LoadTimes(Module, claim.root, head.handler);
   try {
     process.chdir(claim.root);
     if (head.modules.length) (await import("./layers.mjs")).lookIn(head.modules[0]);
@@ -266,7 +277,7 @@ async function become(head) {
     logError("Uncaught Exception", problem);
     error = describe(problem);
   }
-  sendNow(READY, { ms: milliseconds(started), error });
+  sendNow(READY, { ms: milliseconds(started), error, modules: times.stop() });
   if (error) process.exit(1);
 }
 
