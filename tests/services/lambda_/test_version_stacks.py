@@ -137,7 +137,7 @@ def sam(bucket, code, layer, **changes):
                     "AutoPublishAlias": "live",
                     "Layers": [{"Ref": "Tools"}],
                     **changes,
-                },  # fmt: skip
+                },
             },
         },
         "Outputs": {"Live": {"Value": {"Ref": "Worker.Alias"}}, "Version": {"Value": {"Ref": "Worker.Version"}}},
