@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tule.kernel.errors import AwsError
 from tule.wire import event_stream
 from tule.wire.event_stream import Decoder, EventStreamError, Header, Kind, Message, decode, encode
-from tule.wire.event_stream_output import framed
+from tule.wire.event_stream_output import Framed
 
 
 def _numbers(bits):
@@ -130,11 +130,21 @@ def test_a_refusal_in_the_middle_of_a_stream_is_told_as_an_exception():
         raise BusyError("Rate Exceeded.", members={"Reason": "CallerRateLimitExceeded"})
 
     async def collected():
-        return [frame async for frame in framed(events(), lambda _: encode({":event-type": "a"}))]
-
-    import asyncio
+        return [frame async for frame in Framed(events(), lambda _: encode({":event-type": "a"}))]
 
     first, last = decode(b"".join(asyncio.run(collected())))
     assert first.text(":event-type") == "a"
     assert (last.text(":message-type"), last.text(":exception-type")) == ("exception", "TooManyRequestsException")
     assert b'"Reason":"CallerRateLimitExceeded"' in last.payload
+
+
+def test_a_reader_who_leaves_before_the_first_event_ends_the_source():
+    class Source:
+        closed = False
+
+        async def aclose(self):
+            self.closed = True
+
+    source = Source()
+    asyncio.run(Framed(source, lambda _: b"").aclose())
+    assert source.closed

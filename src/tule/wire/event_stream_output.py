@@ -80,15 +80,32 @@ def _header(member: Shape, value: Any) -> Header:
     return Header(kind, round(value * 1000) if kind is Kind.TIMESTAMP else value)
 
 
-async def framed(events: AsyncIterator[Mapping[str, Any]], frame: Frame) -> AsyncIterator[bytes]:
-    """The events as they come. A refusal in the middle is told as an exception, and ends the stream."""
-    try:
-        async for event in events:
-            yield frame(event)
-    except AwsError as error:
-        body = msgspec.json.encode({"message": error.message, **error.members})
-        yield event_stream.encode({**_REFUSAL, ":exception-type": error.error_code}, body)
-    finally:
-        closer = getattr(events, "aclose", None)
+class Framed:
+    """The events as they come. A refusal in the middle is told as an exception, and ends the stream.
+
+    No generator: one that was never begun runs no clean-up when its reader leaves.
+    """
+
+    def __init__(self, events: AsyncIterator[Mapping[str, Any]], frame: Frame) -> None:
+        self._events = events
+        self._frame = frame
+        self._ended = False
+
+    def __aiter__(self) -> "Framed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            return self._frame(await anext(self._events))
+        except AwsError as error:
+            self._ended = True
+            body = msgspec.json.encode({"message": error.message, **error.members})
+            return event_stream.encode({**_REFUSAL, ":exception-type": error.error_code}, body)
+
+    async def aclose(self) -> None:
+        """The reader has left."""
+        closer = getattr(self._events, "aclose", None)
         if closer is not None:
             await closer()

@@ -6,7 +6,7 @@ from typing import Any
 from tule.net.messages import Headers, HttpRequest, HttpResponse
 from tule.wire import event_stream
 from tule.wire.dialects import dialect_of
-from tule.wire.event_stream_output import compile_events, framed
+from tule.wire.event_stream_output import Framed, compile_events
 from tule.wire.json_body import compile_body_reader, compile_body_writer
 from tule.wire.models import OperationModel, Shape
 from tule.wire.rest import compile_bindings, compile_headers, payload_of, plain_body, read_plain
@@ -154,6 +154,6 @@ def _event_writer(name: str, union: Shape) -> Callable[[dict[str, Any], HttpResp
     def events(result: dict[str, Any], response: HttpResponse) -> None:
         if not any(header.lower() == "content-type" for header, _ in response.headers):
             response.headers.append(("Content-Type", event_stream.CONTENT_TYPE))
-        response.stream = framed(result[name], frame)
+        response.stream = Framed(result[name], frame)
 
     return events

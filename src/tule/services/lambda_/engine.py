@@ -195,6 +195,7 @@ class Engine:
                 trace_header=own.header(),
                 client_context=invocation.client_context or None,
                 invoked_arn=f"{function.arn}:{invocation.qualifier}" if invocation.qualifier else function.arn,
+                response=invocation.response,
             )
         except NoCapacityError as error:
             raise TooManyRequestsError(error.reason) from None

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tule.kernel.context import RequestContext, TraceContext, trace_from_header
 from tule.kernel.errors import AwsError
+from tule.runtime.contract import ResponseSink
 from tule.services.declaration import Environment
 from tule.services.lambda_ import invoking_state, limits, state
 from tule.services.lambda_.engine import Engine, Outcome, Prepared
@@ -37,6 +38,8 @@ class Invocation:
     client_context: str = ""
     qualifier: str = ""
     """As the caller gave it, since the function sees the ARN by which it was called."""
+    response: ResponseSink | None = None
+    """Where a streamed response goes; None gathers it."""
 
 
 class Execution:

@@ -15,6 +15,7 @@ from tule.services.lambda_.operations import (
     provisioned,
     reads,
     recursion,
+    streaming,
     tags,
     versions,
 )
@@ -38,6 +39,7 @@ SERVICE = Service(
         "UpdateFunctionConfiguration": Coordinate(functions.update_function_configuration),
         "DeleteFunction": Coordinate(functions.delete_function),
         "Invoke": Coordinate(invocations.invoke),
+        "InvokeWithResponseStream": Coordinate(streaming.invoke_with_response_stream),
         "PutFunctionEventInvokeConfig": Coordinate(event_invoke_config.put_function_event_invoke_config),
         "UpdateFunctionEventInvokeConfig": Coordinate(event_invoke_config.update_function_event_invoke_config),
         "GetFunctionEventInvokeConfig": Coordinate(event_invoke_config.get_function_event_invoke_config),

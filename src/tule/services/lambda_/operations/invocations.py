@@ -35,15 +35,8 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     if request.get("DurableExecutionName") or request.get("TenantId"):
         member = "DurableExecutionName" if request.get("DurableExecutionName") else "TenantId"
         raise OperationNotImplementedError("lambda", "Invoke", f"{member} was given.")
-    payload: bytes = request.get("Payload") or b"{}"
     kind = request.get("InvocationType") or "RequestResponse"
-    limit = limits.ASYNC_PAYLOAD_MAX_BYTES if kind == "Event" else limits.SYNC_PAYLOAD_MAX_BYTES
-    if len(payload) > limit:
-        raise RequestTooLargeError(limit)
-    check_payload(payload)
-    client_context = request.get("ClientContext") or ""
-    if client_context:
-        _check_client_context(client_context)
+    payload, client_context = check_request(request)
     runner = execution(env)
     name = parse_name(context, request["FunctionName"], request.get("Qualifier") or "")
     resolved = await runner.resolve(context, name)
@@ -64,6 +57,21 @@ async def invoke(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     if request.get("LogType") == "Tail":
         result["LogResult"] = b64encode(outcome.tail()).decode()
     return result
+
+
+def check_request(request: dict[str, Any]) -> tuple[bytes, str]:
+    """The payload and client context of a request to run a function; refuses what can't be given to one."""
+    payload: bytes = request.get("Payload") or b"{}"
+    limit = limits.SYNC_PAYLOAD_MAX_BYTES
+    if request.get("InvocationType") == "Event":
+        limit = limits.ASYNC_PAYLOAD_MAX_BYTES
+    if len(payload) > limit:
+        raise RequestTooLargeError(limit)
+    check_payload(payload)
+    client_context = request.get("ClientContext") or ""
+    if client_context:
+        _check_client_context(client_context)
+    return payload, client_context
 
 
 def _check_client_context(text: str) -> None:
