@@ -1,5 +1,6 @@
 """Event streams, held against botocore's parser, its vectors, and arbitrary messages."""
 
+import asyncio
 import types
 from uuid import UUID
 
