@@ -18,6 +18,8 @@ from tule.runtime.contract import (
     NoCapacityError,
     PackageError,
     Provisioned,
+    RestoreFailedError,
+    RestoreTimeoutError,
     RoleSession,
     RuntimeUnavailableError,
     UnpackingError,
@@ -69,6 +71,30 @@ EGRESS: Final[Mapping[str, Literal["all", "tule-only", "none"]]] = {
 def behaviour(tags: Mapping[str, str]) -> dict[str, str]:
     """Those of a function's tags that its instances are made by."""
     return {name: tags[name] for name in (EGRESS_TAG, SNAP_START_TAG) if name in tags}
+
+
+class SnapStartError(AwsError):
+    """A restored instance's hooks failed."""
+
+    code = "SnapStartException"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch"
+            " logs.",
+            members={"Type": "User"},
+        )
+
+
+class SnapStartTimeoutError(AwsError):
+    """A restored instance was not ready in time."""
+
+    code = "SnapStartTimeoutException"
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__("Lambda couldn't restore the snapshot within the timeout limit.", members={"Type": "User"})
 
 
 def instance_revision(function: Function) -> str:
@@ -201,6 +227,10 @@ class Engine:
             raise TooManyRequestsError(error.reason) from None
         except RuntimeUnavailableError as error:
             raise RuntimeMissingError(str(error)) from error
+        except RestoreFailedError as error:
+            raise SnapStartError from error
+        except RestoreTimeoutError as error:
+            raise SnapStartTimeoutError from error
         # Off the caller's way: the answer goes out first.
         self._env.machine.call_later(0, lambda: self._record(resolved, invocation, outcome, own))
         return Outcome(outcome.payload, outcome.error or "", outcome.tail, outcome.billed_ms)
