@@ -47,8 +47,8 @@ class Half(asyncio.Protocol):
 
     def __init__(self, done: Callable[[], None]) -> None:
         self.other: Half | None = None
-        self._done = done
-        self._ended = False
+        self.done = done
+        self.ended = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,23 +67,23 @@ class Half(asyncio.Protocol):
             self.other.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        self._ended = True
+        self.ended = True
         other = self.other
-        if other is None or other.transport is None or other._ended:
+        if other is None or other.transport is None or other.ended:
             return False
         with suppress(OSError, RuntimeError):
             other.transport.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
+        self.ended = True
         other, self.other = self.other, None
         if other is not None and other.transport is not None:
             if exc is None:
                 other.transport.close()
             else:
                 other.transport.abort()
-        self._done()
+        self.done()
 
 
 class Query(asyncio.DatagramProtocol):
@@ -181,8 +181,8 @@ class Guest:
         except OSError:
             outer_transport.abort()
             return
-        self._halves.add(cast("asyncio.Transport", transport))
-        near._done = lambda: self._halves.discard(cast("asyncio.Transport", transport))
+        self._halves.add(transport)
+        near.done = lambda: self._halves.discard(transport)
         outer_transport.resume_reading()
 
     def _one_less(self) -> None:

@@ -347,8 +347,7 @@ def probe(scratch: str) -> int:
 
     def own_network() -> None:
         namespaces.unshare(namespaces.CLONE_NEWNET)
-        network.up()
-        network.turn_outward()
+        network.open_outward()
 
     try:
         return namespaces.probe(own_tree, own_network)

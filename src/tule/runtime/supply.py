@@ -116,6 +116,8 @@ class Supply:
         if self._link is not None:
             return self._link
         async with self._starting:
+            if self.closing:
+                raise RuntimeUnavailableError("Tule is stopping.")
             if self._link is None:
                 settings = self._settings
                 if self._names is not None and not settings.bare:
@@ -171,7 +173,8 @@ class Supply:
         """End everything."""
         self.closing = True
         self._resting.clear()
-        link, self._link = self._link, None
+        async with self._starting:  # one that is starting is one to end, too
+            link, self._link = self._link, None
         if link is not None:
             await link.stop()
         for instance in list(self.instances.values()):

@@ -114,9 +114,8 @@ def _close_range(first: int, last: int) -> None:
 
 def reset_signals() -> None:
     """What a process expects of its start: default reactions, nothing blocked."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        try:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue
+    for number in signal.valid_signals():
+        wanted = signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL
+        if signal.getsignal(number) not in {wanted, None}:  # asking costs nothing, telling is a system call
+            signal.signal(number, wanted)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

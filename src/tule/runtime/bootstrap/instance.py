@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import resource
+import signal
 import socket
 import sys
 import time
@@ -31,25 +32,26 @@ DATA_BASE_MB = 1024
 between two looks ends at this, and threads' stacks, which count in full, fit in."""
 
 
-def furnish(zygote: Any, shape: dict[str, Any]) -> None:
-    """What the namespaces of an instance hold before it comes. Runs as their first process."""
+def furnish(zygote: Any, shape: dict[str, Any], lifeline: int) -> None:
+    """What its namespaces hold. The forwarder serves the network until the process of `lifeline` ends."""
     zygote.tree.temporary(zygote.tree.TEMPORARY_MB)
     zygote.tree.processes()
     zygote.tree.hide()
     if zygote.egress is None:
         return
     network, settings = zygote.network, zygote.settings
-    network.up()
-    network.turn_outward()
+    network.open_outward()
     named = [*settings["reach"], ("tcp", "127.0.0.1", network.TURNED_PORT), ("udp", "127.0.0.1", network.TURNED_PORT)]
     sockets = [network.listen(*one[:3]) for one in named]
-    fds = [os.pidfd_open(os.getpid()), *(sock.fileno() for sock in sockets)]
+    fds = [lifeline, *(sock.fileno() for sock in sockets)]
     message = json.dumps({"new": shape["id"], "sockets": named}).encode()
     socket.send_fds(zygote.egress, [message], fds)
+    for sock in sockets:
+        sock.close()
 
 
-def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
-    """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
+def prepare(shape: dict[str, Any], output: int) -> None:
+    """Everything that needs no knowledge of the function. `shape` says what there is."""
     os.setpgid(0, 0)  # no session of its own: where sessions share the cores equally, niceness would count for nothing
     os.nice(19 - os.nice(0))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -146,10 +148,10 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     """The whole life of a forked instance. Never returns."""
     confinement = zygote.confinement
     channel = zygote.channel.Channel(socket.socket(fileno=control))
-    prepare(zygote, shape, output)
+    prepare(shape, output)
     kept = {control, 0, 1, 2, *([shape["orders"]] if "orders" in shape else [])}
     confinement.close_others(kept if zygote.egress is None else {*kept, zygote.egress.fileno()})
-    confinement.reset_signals()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, body = channel.receive()
     started = time.monotonic()
     claim, _ = zygote.channel.split(body)

@@ -1,12 +1,12 @@
-# ruff: noqa: PTH123, S606, BLE001
-# A zygote holds few modules, so os and open do what pathlib does elsewhere; a forked child must not go on as its parent.
+# ruff: noqa: PTH123, BLE001
+# A zygote holds few modules, so os and open do what pathlib does elsewhere; a forked child must end by itself.
 """Namespaces: those of the runner, and a nest of them for each instance, with a first process that only reaps."""
 
 import os
 import signal
 import struct
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from . import confinement
 
@@ -21,17 +21,29 @@ HOST_NAME = b"tule"
 USER = 993
 """What an instance's user is called inside where no user of its own can be had: AWS's number."""
 
-PAUSES = {
-    "x86_64": (62, bytes.fromhex("b8220000000f05ebf7")),  # 1: mov eax, 34 (pause); syscall; jmp 1
+FIRSTS = {
+    "x86_64": (
+        62,
+        bytes.fromhex(
+            "b89d000000 bf01000000 be09000000 0f05"  # prctl(PR_SET_PDEATHSIG, SIGKILL)
+            "b80d000000 bf11000000 488d3513000000 31d2 41ba08000000 0f05"  # rt_sigaction(SIGCHLD, &ignore, 0, 8)
+            "b822000000 0f05 ebf7"  # for (;;) pause()
+        ),
+    ),
     "aarch64": (
-        183,  # 1: ppoll(0, 0, 0, 0); b 1
-        b"".join(
-            struct.pack("<I", word)
-            for word in (0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA)
+        183,
+        struct.pack(
+            "<17I",
+            *(0xD2800020, 0xD2800121, 0xD28014E8, 0xD4000001),  # the same,
+            *(0xD2800220, 0x10000181, 0xD2800002, 0xD2800103, 0xD28010C8, 0xD4000001),
+            *(0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA),  # with ppoll
         ),
     ),
 }
-"""ELF's number of a machine, and a loop that waits for signals."""
+"""ELF's number of a machine, and a program that dies with its parent, has the kernel reap its children, and waits."""
+
+IGNORE = struct.pack("<QQQQ", 1, 0, 0, 0)
+"""The structure that the programs above point at: it follows them."""
 
 
 def unshare(flags: int) -> None:
@@ -74,19 +86,11 @@ def _map_user(uid: int, outer_uid: int, gid: int, outer_gid: int) -> None:
 
 
 class Nest:
-    """Namespaces of one instance, held by their first process. When that one ends, the kernel ends all in them."""
+    """A pid namespace of one instance, held by its first process. When that one ends, the kernel ends all in it."""
 
-    def __init__(self, pid: int, pidfd: int, ready: int) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.pidfd = pidfd
-        self.ready = ready
-
-    def enter(self, kinds: int) -> None:
-        """Join them, once they are furnished. Raises `OSError` with what went wrong there."""
-        told = os.read(self.ready, 500).decode()
-        if told != "ready":
-            raise OSError(told or "The namespaces' first process ended at once")
-        join(self.pidfd, kinds)
+        self.pidfd = os.pidfd_open(pid)
 
     def end(self) -> None:
         try:
@@ -96,67 +100,66 @@ class Nest:
 
     def close(self) -> None:
         os.close(self.pidfd)
-        os.close(self.ready)
 
 
 class Nests:
     """Makes nests, from a process whose own namespaces stay what they are."""
 
     def __init__(self, kinds: int) -> None:
-        self.kinds = kinds
+        self._kinds = kinds
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._pause = _pause_program()
+        self._first = _first_program()
 
-    def begin(self, furnish: Callable[[], None]) -> Nest:
-        """A nest whose first process calls `furnish` in it. Until `leave`, children of the caller are born in it."""
+    def begin(self) -> Nest:
+        """A nest. Until `leave`, children of the caller are born in it."""
         unshare(CLONE_NEWPID)
-        ready, told = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            self._hold(told, furnish)
-        os.close(told)
-        return Nest(pid, os.pidfd_open(pid), ready)
+        try:
+            return Nest(self._start_first())
+        except OSError:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         join(self._own, CLONE_NEWPID)
 
-    def _hold(self, told: int, furnish: Callable[[], None]) -> NoReturn:
-        try:
-            signal.set_wakeup_fd(-1)
+    def furnish(self) -> None:
+        """For a child born in a nest: the other namespaces."""
+        unshare(self._kinds)
+        confinement.checked(confinement.libc.sethostname(HOST_NAME, len(HOST_NAME)), "sethostname")
+
+    def _start_first(self) -> int:
+        if self._first >= 0:  # no fork: it would copy what this process has of page tables
+            return os.posix_spawn(f"/proc/self/fd/{self._first}", ["tule-nest"], {})
+        pid = os.fork()
+        if pid == 0:
             confinement.die_with_parent(0)
-            unshare(self.kinds)
-            confinement.checked(confinement.libc.sethostname(HOST_NAME, len(HOST_NAME)), "sethostname")
-            furnish()
-            confinement.reset_signals()
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then reaps, and none wakes up
-            os.dup2(told, 3)
-            confinement.close_others({3, self._pause})
-            os.write(3, b"ready")
-            os.set_inheritable(3, False)
-            if self._pause >= 0:
-                os.execve(self._pause, ["tule-nest"], {})
-        except BaseException as error:
-            os.write(told, f"{type(error).__name__}: {error}".encode()[:500])
-            os._exit(72)
-        while True:
-            signal.pause()
+            confinement.close_others(())
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            while True:
+                signal.pause()
+        return pid
 
 
-def _pause_program() -> int:
-    """A program of a page that does nothing: a descriptor of it, or -1 where it can't be had."""
+def _first_program() -> int:
+    """A program of a page for the first process of a nest: a descriptor of it, or -1 where it can't be had."""
     machine = os.uname().machine
-    if machine not in PAUSES or struct.calcsize("P") != 8:
+    if machine not in FIRSTS or struct.calcsize("P") != 8:
         return -1
-    number, code = PAUSES[machine]
+    number, code = FIRSTS[machine]
+    code += IGNORE
     base, head = 0x400000, 64 + 56
     elf = b"\x7fELF\x02\x01\x01" + bytes(9)
     elf += struct.pack("<HHIQQQIHHHHHH", 2, number, 1, base + head, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     elf += struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, head + len(code), head + len(code), 0x1000)
     try:
         fd = os.memfd_create("tule-nest", os.MFD_CLOEXEC)
-    except OSError:
+        os.write(fd, elf + code)
+        pid = os.posix_spawn(f"/proc/self/fd/{fd}", ["tule-nest"], {})
+    except OSError:  # where memory may not be executed
         return -1
-    os.write(fd, elf + code)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     return fd
 
 

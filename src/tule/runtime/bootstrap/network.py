@@ -4,7 +4,6 @@ Netlink by hand, since no machine must have `ip` or `nft` for this. In a fresh n
 to an address beyond it is turned round, by one rule, to the forwarder's socket in the namespace; so is DNS.
 """
 
-import fcntl
 import os
 import socket
 import struct
@@ -16,11 +15,11 @@ TURNED_PORT = 1
 OWN_ADDRESS = "169.254.76.1"
 """An instance's own address, from which its connections seem to come."""
 
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+IFF_UP = 1
 LOOPBACK = 1
 """The first interface of a namespace."""
 
-RTM_NEWADDR, RTM_NEWROUTE = 20, 24
+RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 20, 24
 NLM_REQUEST, NLM_ACK, NLM_CREATE = 0x1, 0x4, 0x400
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 
@@ -38,22 +37,15 @@ Address = Sequence[object]
 """("tcp" or "udp", host, port)"""
 
 
-def up() -> None:
-    """Bring the loopback interface up."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        asked = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
-        flags = struct.unpack("16sH14x", asked)[1]
-        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | IFF_UP))
-
-
-def turn_outward() -> None:
-    """Let connections to anywhere begin, and end at the forwarder's socket."""
+def open_outward() -> None:
+    """Bring the loopback interface up, let connections to anywhere begin there, and end at the forwarder's socket."""
     own = socket.inet_aton(OWN_ADDRESS)
+    link = struct.pack("=BBHiII", 0, 0, 0, LOOPBACK, IFF_UP, IFF_UP)
     address = struct.pack("=BBBBi", IPV4, 32, 0, 0, LOOPBACK) + _attribute(2, own) + _attribute(1, own)
     route = struct.pack("=BBBBBBBBI", IPV4, 0, 0, 0, 254, 4, 0, 1, 0)
     route += _attribute(4, struct.pack("=i", LOOPBACK)) + _attribute(7, own)
-    _netlink(NETLINK_ROUTE, [(RTM_NEWADDR, NLM_CREATE, address)])
-    _netlink(NETLINK_ROUTE, [(RTM_NEWROUTE, NLM_CREATE, route)])
+    steps = [(RTM_NEWLINK, 0, link), (RTM_NEWADDR, NLM_CREATE, address), (RTM_NEWROUTE, NLM_CREATE, route)]
+    _netlink(NETLINK_ROUTE, steps)
     not_here = [
         _payload(NETWORK_HEADER, 16, 4), _mask(b"\xff\0\0\0"), _compare(OTHER_THAN, b"\x7f\0\0\0"),
     ]  # fmt: skip
@@ -104,8 +96,8 @@ def _netlink(protocol: int, messages: Sequence[tuple[int, int, bytes]]) -> None:
         for number, (kind, flags, body) in enumerate(messages, 1):
             acknowledged = kind not in {BATCH_BEGIN, BATCH_END}
             awaited += acknowledged
-            flags |= NLM_REQUEST | (NLM_ACK if acknowledged else 0)
-            data += struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0) + body
+            marks = flags | NLM_REQUEST | (NLM_ACK if acknowledged else 0)
+            data += struct.pack("=IHHII", 16 + len(body), kind, marks, number, 0) + body
         sock.send(data)
         while awaited:
             answer = sock.recv(1 << 16)

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH114, PTH115, PTH118, PTH120, PTH211, S103, S108, SIM105, FBT001, FBT002
+# ruff: noqa: PTH101, PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH118, PTH120, PTH211, S103, S108, SIM105, FBT001, FBT002
 # A zygote holds few modules, so os and open do what pathlib does elsewhere.
 """A file system of a process's own: mounts, and the read-only tree that zygotes and their instances live in."""
 

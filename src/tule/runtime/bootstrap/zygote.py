@@ -24,7 +24,7 @@ PACKAGE = "tule bootstrap"
 
 
 def load(name: str) -> types.ModuleType:
-    """A sibling file as a module of a package that no `import` statement can name. Siblings import each other from it."""
+    """A sibling file, as a module of a package that no `import` statement can name."""
     if PACKAGE not in sys.modules:
         package = types.ModuleType(PACKAGE)
         package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
@@ -93,6 +93,7 @@ class Zygote:
                     break
 
     def run(self) -> NoReturn:
+        self.confinement.reset_signals()  # here, once: forks have but the next line's to undo
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         gc.collect()
@@ -140,7 +141,7 @@ class Zygote:
         shape = self._shape(message)
         nest = None
         if self._nests is not None:
-            nest = self._nests.begin(lambda: self.instance.furnish(self, shape))
+            nest = self._nests.begin()
         pid = self._fork_into(nest)
         if pid:
             self._pids[pid] = message["id"]
@@ -153,7 +154,8 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             self.confinement.die_with_parent(shape["parent"])
             if nest is not None:
-                nest.enter(self._nests.kinds)
+                self._nests.furnish()
+                self.instance.furnish(self, shape, nest.pidfd)
             become(shape)
         except SystemExit as error:
             os._exit(error.code if isinstance(error.code, int) else 0)
@@ -212,7 +214,7 @@ class Zygote:
 
         def become(shape: dict[str, Any]) -> None:
             instance = self.instance
-            instance.prepare(self, shape, output)
+            instance.prepare(shape, output)
             claim, code = message.get("claim"), ""
             if claim is not None:
                 code = instance.settle(self, shape, claim)
@@ -221,7 +223,7 @@ class Zygote:
                 os.dup2(control, 3)
             os.set_inheritable(3, True)
             self.confinement.close_others({0, 1, 2, 3})
-            self.confinement.reset_signals()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.chdir("/tmp" if shape["tree"] else shape["scratch"])
             os.execve(message["argv"][0], message["argv"], message["env"])
@@ -234,15 +236,18 @@ class Zygote:
         """Put a function's code into the mount namespace of a program that was started before it was known."""
         spaces, instance = self.namespaces, self.instance
         self._await_confined(message["id"])
+        pid = next(pid for pid, name in self._pids.items() if name == message["id"])
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            spaces.join(self._nests_of[message["id"]].pidfd, spaces.CLONE_NEWNS)
+            spaces.join(other, spaces.CLONE_NEWNS)
             try:
                 instance.settle(self, self._shapes[message["id"]], message["claim"])
             finally:
                 spaces.join(own, spaces.CLONE_NEWNS)
         finally:
             os.close(own)
+            os.close(other)
         self.say({"settled": message["id"]})
 
     def _await_confined(self, name: str) -> None:
