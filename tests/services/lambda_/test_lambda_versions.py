@@ -5,6 +5,7 @@ import json
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from patience import eventually, first_message
 
 from conftest import package
 from tule.testing.server import Tule
@@ -388,3 +389,85 @@ def test_versions_and_aliases_outlive_a_crash(functions_of, tmp_path):
         client = functions_of(again).client
         assert called(client, Qualifier="live") == (["one", "1", "live"], "1")
         assert client.publish_version(FunctionName="worker")["Version"] == "2"
+
+
+def test_a_queues_mapping_may_lead_to_an_alias_or_a_version(tule, functions, staged, fresh_account):
+    sqs = tule.client("sqs", account=fresh_account)
+    source, told = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("source", "told"))
+    functions.deploy(
+        f"""
+        import boto3
+
+        def handler(event, context):
+            boto3.client("sqs").send_message(QueueUrl="{told}", MessageBody=context.invoked_function_arn)
+        """,
+        "sender",
+        MemorySize=1769,
+        Timeout=30,
+    )
+    client = functions.client
+    client.publish_version(FunctionName="sender")
+    client.create_alias(FunctionName="sender", Name="live", FunctionVersion="1")
+    arn = f"arn:aws:lambda:us-east-1:{fresh_account}:function:sender:live"
+    asked = {"EventSourceArn": f"arn:aws:sqs:us-east-1:{fresh_account}:source"}
+
+    made = client.create_event_source_mapping(FunctionName="sender:live", **asked)
+    missing = refusal(lambda: client.create_event_source_mapping(FunctionName="sender:nobody", **asked))
+    sqs.send_message(QueueUrl=source, MessageBody="x")
+
+    assert made["FunctionArn"] == arn
+    assert missing == ("InvalidParameterValueException", 400, "Function does not exist")
+    assert first_message(sqs, told)["Body"] == arn
+    assert (
+        client.list_event_source_mappings(FunctionName="sender:live")["EventSourceMappings"][0]["UUID"] == made["UUID"]
+    )
+
+
+def test_a_version_with_snap_start_is_active_when_its_snapshot_is_taken(functions):
+    client = functions.client
+    functions.deploy(TELLING, SnapStart={"ApplyOn": "PublishedVersions"})
+
+    made = client.publish_version(FunctionName="worker")
+    client.get_waiter("function_active_v2").wait(FunctionName="worker", Qualifier="1", WaiterConfig={"Delay": 0.02})
+
+    assert made["State"] == "Pending"
+    latest = client.get_function_configuration(FunctionName="worker")["SnapStart"]
+    version = client.get_function_configuration(FunctionName="worker", Qualifier="1")["SnapStart"]
+    assert latest == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+    assert version == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
+    assert called(client, Qualifier="1")[1] == "1"
+
+
+def test_a_version_whose_init_fails_under_snap_start_is_failed(functions):
+    client = functions.client
+    functions.deploy("raise ValueError('no')", SnapStart={"ApplyOn": "PublishedVersions"})
+
+    client.publish_version(FunctionName="worker")
+
+    def look():
+        found = client.get_function_configuration(FunctionName="worker", Qualifier="1")
+        return None if found["State"] == "Pending" else found
+
+    found = eventually("the version to be settled", look)
+    assert (found["State"], found["SnapStart"]["OptimizationStatus"]) == ("Failed", "Off")
+    assert found["StateReasonCode"].startswith("FunctionError")
+
+
+def test_runtimes_without_snap_start_are_told_so(functions):
+    told = refusal(lambda: functions.create(TELLING, runtime="nodejs22.x", SnapStart={"ApplyOn": "PublishedVersions"}))
+
+    assert told[2] == "nodejs22.x is not supported for SnapStart enabled functions."
+
+
+def test_an_instance_is_made_anew_when_a_tag_changes_how(functions):
+    client = functions.client
+    arn = functions.deploy("import uuid\nID = str(uuid.uuid4())\ndef handler(event, context):\n    return ID\n")
+    first = called(client)[0]
+
+    client.tag_resource(Resource=arn, Tags={"team": "a"})
+    assert called(client)[0] == first
+    client.tag_resource(Resource=arn, Tags={"tule:egress": "none"})
+
+    assert called(client)[0] != first
+    told = refusal(lambda: client.tag_resource(Resource=arn, Tags={"tule:egress": "somewhere"}))
+    assert "it has to be one of all, tule-only, none" in told[2]

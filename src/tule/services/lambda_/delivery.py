@@ -97,10 +97,10 @@ class Delivery:
         resolved = await self._execution.find(context, name, qualifier)
         for wait_s in THROTTLE_WAITS_S:
             try:
-                return await self._execution.run_payload(context, resolved, payload)
+                return await self._execution.run_payload(context, resolved, payload, qualifier)
             except TooManyRequestsError:
                 await self._env.machine.sleep(wait_s)
-        return await self._execution.run_payload(context, resolved, payload)
+        return await self._execution.run_payload(context, resolved, payload, qualifier)
 
     async def _delete(self, context: RequestContext, url: str, messages: list[Message]) -> None:
         aws = self._env.aws_for(context)

@@ -224,9 +224,12 @@ class Execution:
         self.usage.add(resolved.function, outcome.billed_ms)
         return outcome
 
-    async def run_payload(self, context: RequestContext, resolved: Resolved, payload: bytes) -> Outcome:
-        """Run a function for a poller, whose span the context's trace is."""
-        return await self.run(resolved, Invocation(payload, self.env.random.uuid(), context.trace))
+    async def run_payload(
+        self, context: RequestContext, resolved: Resolved, payload: bytes, qualifier: str = ""
+    ) -> Outcome:
+        """Run a function for a poller, whose span the context's trace is, as if called by a qualifier."""
+        invocation = Invocation(payload, self.env.random.uuid(), context.trace, qualifier=qualifier)
+        return await self.run(resolved, invocation)
 
     async def run_event(self, resolved: Resolved, event: Event) -> Outcome:
         """Run a queued event in the trace it was accepted in."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tule.kernel.errors import OperationNotImplementedError
 from tule.services.lambda_ import limits
 from tule.services.lambda_.engine import EGRESS, EGRESS_TAG
-from tule.services.lambda_.models import Logging
+from tule.services.lambda_.models import Function, Logging
 from tule.services.lambda_.names import InvalidParameterValueError, InvalidRequestError
 
 RUNTIMES_HONOURED: Final = re.compile(r"python3\.\d+|nodejs\d+\.x")
@@ -202,6 +202,17 @@ def _dead_letter(operation: str, config: Members[str, Any]) -> str:
             "lambda", operation, "DeadLetterConfig names a topic: only queues are honoured."
         )
     return target
+
+
+SNAP_START_RUNTIMES: Final = re.compile(r"python3\.(1[2-9]|[2-9]\d)|java(11|17|[2-9]\d)|dotnet([89]|\d\d)")
+"""AWS: "Supported features and limitations" of SnapStart: Python 3.12, Java 11, .NET 8 and later ones."""
+
+
+def check_snap_start(function: Function) -> Function:
+    """The function, if its runtime is one that AWS has SnapStart for, or it has none."""
+    if function.snap_start and not SNAP_START_RUNTIMES.fullmatch(function.runtime):
+        raise InvalidParameterValueError(f"{function.runtime} is not supported for SnapStart enabled functions.")
+    return function
 
 
 def _snap_start(_operation: str, config: Members[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from tule.services.lambda_.names import (
 from tule.services.lambda_.packages import code_url, take_package
 from tule.services.lambda_.publishing import publish
 from tule.services.lambda_.qualifiers import is_alias, read_qualified
-from tule.services.lambda_.settings import check_tags, refuse_what_is_not_honoured, settings
+from tule.services.lambda_.settings import check_snap_start, check_tags, refuse_what_is_not_honoured, settings
 from tule.store.transaction import Txn
 
 Request = dict[str, Any]
@@ -65,6 +65,7 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
         layers=layers,
         **fields,
     )
+    check_snap_start(function)
 
     version_revision = ctx.env.random.uuid()
 
@@ -189,7 +190,7 @@ async def update_function_configuration(ctx: Context, request: Request) -> dict[
     if request.get("Layers") is not None:
         fields["layers"] = await use_layers(ctx, request["Layers"])
         await check_total_size(ctx, function.package, fields["layers"])
-    changed, _ = await _update(ctx, name, request, lambda old: replace(old, **fields))
+    changed, _ = await _update(ctx, name, request, lambda old: check_snap_start(replace(old, **fields)))
     return views.configuration(changed)
 
 
