@@ -8,6 +8,7 @@ What is carried: TCP, and DNS over UDP. Other datagrams are not. A connection th
 """
 
 import asyncio
+import encodings.idna  # noqa: F401 - uvloop asks for it at its first address, when files can no longer be read
 import json
 import os
 import socket
