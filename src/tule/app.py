@@ -54,8 +54,10 @@ from tule.observe.logsink import LogQueue
 from tule.observe.metering import record_reads
 from tule.observe.spans import SpanRecorder
 from tule.observe.tracefile import TraceFile
+from tule.runtime import rungs
 from tule.runtime.cloud_names import CloudNames
 from tule.runtime.functions import Functions
+from tule.runtime.reach import Reach, Sandbox
 from tule.services.declaration import Environment
 from tule.store import Engine, StoreUnusableError, open_store
 from tule.store.blobs import FileBlobs
@@ -156,6 +158,7 @@ class Tule:
             sockets.functions_url,
             cache=home.path / "cache",
             parked=settings.parked,
+            sandbox=Sandbox(Reach(sockets.port, tuple(settings.host_ports)), settings.egress, settings.min_sandbox),
             names=CloudNames(home.path / "tls", home.scratch / "functions", self.machine, self._serve_names),
         )
         self.ports = Ports(
@@ -168,6 +171,7 @@ class Tule:
             self.public_url,
             str(home.scratch),
             self.functions,
+            settings.verify_signatures,
         )
 
     # -- life
@@ -393,6 +397,8 @@ def run(settings: Settings, ready: int = -1) -> int:
     home = Home(settings.home(), memory=settings.memory)
     log = ownlog.configure(settings.log_level, home.log_file)
     try:
+        if settings.min_sandbox:
+            rungs.require(rungs.look(), settings.min_sandbox)
         if not settings.memory and not settings.store:
             DirectoryLock.take(home.data).release()  # who has the directory matters more than who has the port
         sockets = Sockets(settings)
@@ -420,7 +426,7 @@ def main(arguments: list[str]) -> int:
         port = run(settings, ready)
     except SettingsError as error:
         return _complain(str(error), USAGE)
-    except (HomeError, StoreUnusableError) as error:
+    except (HomeError, StoreUnusableError, rungs.TooLowError) as error:
         return _complain(str(error), FAILED)
     except OSError as error:
         return _complain(_why_not(settings, error), FAILED)

@@ -72,7 +72,7 @@ def _functions(home: Path) -> list[dict[str, Any]]:
         return [_finding("bad", "The function runtime can't be examined.", done.stderr.strip()[-300:])]
     found = json.loads(done.stdout)
     sdk = [_sdk(found["sdk_failure"])] if found["sdk_failure"] else []
-    return [_node(found["node"], found["oldest_node"]), *sdk, _sandbox(found["sandbox"], full=found["full"])]
+    return [_node(found["node"], found["oldest_node"]), *sdk, *_sandbox(found["sandbox"], found["missing"])]
 
 
 def _node(node: dict[str, str] | None, oldest: int) -> dict[str, Any]:
@@ -93,12 +93,10 @@ def _aws_cli() -> dict[str, Any]:
     return _finding("hint", "There is no AWS CLI.", f"tule aws needs it: {sys.executable} -m pip install awscli")
 
 
-def _sandbox(rung: str, *, full: bool) -> dict[str, Any]:
-    if not full:
-        fix = "The full sandbox needs Linux 5.13 or newer with Landlock, and root or unprivileged user namespaces."
-        return _finding("hint", f"sandbox: {rung}", fix)
-    fix = "" if os.geteuid() == 0 else "As root, each function gets a user of its own."
-    return _finding("ok" if not fix else "hint", f"sandbox: {rung}", fix)
+def _sandbox(rung: str, missing: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What confines functions, and what a higher rung would take."""
+    lacking = [_finding("hint", f"The sandbox lacks {what}.", fix) for what, fix in missing]
+    return [_finding("ok", f"sandbox: {rung}"), *lacking]
 
 
 def _names() -> dict[str, Any]:

@@ -20,11 +20,15 @@ from tule.cli.outcome import FAILED, USAGE, Failure
 @click.option("--region", help="Region of requests that name none (us-east-1).")
 @click.option("--verify-signatures", is_flag=True, default=None, help="Refuse requests not signed with a known key.")
 @click.option("--production", is_flag=True, default=None, help="Enforce permissions; refuses until there is an engine.")
+@click.option("--min-sandbox", metavar="RUNG", help="Refuse to start below full, namespaces, landlock or process.")
+@click.option("--egress", metavar="WHERE", help="Where functions may connect to: all, tule-only or none.")
+@click.option("--host-port", "host_ports", type=int, multiple=True, help="Let functions reach localhost:PORT of here.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Of Tule's own log.")
 @click.option("--detach", is_flag=True, help="Return when Tule is ready and leave it running.")
 @click.option("--json", "as_json", is_flag=True, default=None, help="Print one JSON document when ready.")
 def command(*, dir_: str | None, detach: bool, as_json: bool | None, **flags: Any) -> int:
     """Start Tule and stay until it ends (Ctrl-C or `tule down`)."""
+    flags["host_ports"] = list(flags["host_ports"]) or None
     given = {name: value for name, value in {"dir": dir_, "json": as_json, **flags}.items() if value is not None}
     program = [sys.executable, "-m", "tule.app", json.dumps(given)]
     if not detach:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ MOST_PARKED: Final = 50
 """Ready execution environments of a runtime (ours): each has a process's memory."""
 
 _PREFIX: Final = "TULE_"
+_LISTS: Final = ("allowed_hosts", "allowed_origins", "host_ports")
 
 
 class SettingsError(Exception):
@@ -46,6 +47,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     allowed_origins: list[str] = []
     parked: int = 2
     """Execution environments kept ready for each function runtime in use; 0 keeps none, and cold starts take longer."""
+    min_sandbox: Literal["", "process", "landlock", "namespaces", "full"] = ""
+    """The lowest rung of the sandbox ladder on which functions may run; Tule does not start on a machine below it."""
+    egress: Literal["all", "tule-only", "none"] = "all"
+    """Where connections of functions may lead that say nothing themselves (by the tag tule:egress)."""
+    host_ports: list[Annotated[int, msgspec.Meta(ge=1, le=65535)]] = []
+    """Ports of this machine's loopback that functions find at their own localhost."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = False
     """Print the banner as one line of JSON."""
@@ -67,7 +74,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, fil
     for name in Settings.__struct_fields__:
         text = environ.get(_PREFIX + name.upper())
         if text is not None:
-            values[name] = [part.strip() for part in text.split(",")] if name.startswith("allowed_") else text
+            values[name] = [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
     values.update({name: value for name, value in flags.items() if value is not None})
     try:
         settings = msgspec.convert(values, Settings, strict=False)

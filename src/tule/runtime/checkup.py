@@ -8,7 +8,7 @@ from typing import Any
 
 from tule.runtime import node_sdk
 from tule.runtime.hosts import OLDEST_NODE, Interpreters
-from tule.runtime.rungs import FULL, sandbox_rung
+from tule.runtime.rungs import look as look_at_rung
 
 
 def look(home: Path) -> dict[str, Any]:
@@ -16,12 +16,12 @@ def look(home: Path) -> dict[str, Any]:
     attempt at the AWS SDK for JavaScript failed ("" if it didn't)."""
     note = node_sdk.failure_note(home / "cache")
     node = asyncio.run(Interpreters().serving(f"nodejs{OLDEST_NODE}.x"))
-    rung = sandbox_rung()
+    rung = look_at_rung()
     return {
         "oldest_node": OLDEST_NODE,
         "node": None if node is None else {"version": node.number, "program": node.program},
-        "sandbox": rung,
-        "full": FULL in rung,
+        "sandbox": rung.text,
+        "missing": rung.missing,
         "sdk_failure": note.read_text() if note.exists() else "",
     }
 

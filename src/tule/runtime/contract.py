@@ -73,8 +73,9 @@ class FunctionVersion:
     """Start instances from a snapshot that `prepare` takes of this version, initialised."""
     architecture: str = "x86_64"
     ephemeral_mb: int = 512
-    egress: Literal["all", "tule-only", "none"] = "all"
-    """Where its instances' connections may lead: anywhere but to this machine, to Tule alone, or nowhere."""
+    egress: Literal["", "all", "tule-only", "none"] = ""
+    """Where its instances' connections may lead: anywhere but to this machine, to Tule alone, or nowhere; "" for what
+    Tule was told for all."""
     concurrency: int | None = None
     """Most instances at once, or None for the runtime's own cap."""
     provisioned: int = 0

@@ -13,6 +13,7 @@ from tule.kernel.randomness import RandomSource
 from tule.runtime import environment, rungs, snapshots
 from tule.runtime.cloud_names import CloudNames
 from tule.runtime.cold_starts import ColdStarts, VersionStarts
+from tule.runtime.compiled import CompiledCode
 from tule.runtime.contract import (
     FunctionVersion,
     InstanceInfo,
@@ -28,7 +29,7 @@ from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
 from tule.runtime.provisioning import INIT_FAILED, InitAhead, Provisioning
-from tule.runtime.reach import Reach
+from tule.runtime.reach import Sandbox
 from tule.runtime.snapshots import Snapshots, Surroundings
 from tule.runtime.supply import Settings, Supply, scratch_folder
 from tule.runtime.worker import Worker
@@ -53,8 +54,7 @@ class Functions:
         bare: bool = False,
         snapshot_idle_s: float = snapshots.IDLE_S,
         names: CloudNames | None = None,
-        reach: Reach | None = None,
-        least_rung: str = "",
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._home = home
         self._machine = machine
@@ -63,8 +63,7 @@ class Functions:
         self._endpoint_url = endpoint_url
         self._bare = bare
         self._names = names
-        self._reach = reach or Reach()
-        self._least_rung = least_rung
+        self._sandbox = sandbox or Sandbox()
         self._parked_count = parked
         self._cache = cache or home / "cache"
         self.worker = Worker(machine)
@@ -72,10 +71,12 @@ class Functions:
         self.interpreters = Interpreters()
         self._warnings: dict[str, str] = {}
         self._supply: Supply | None = None
+        self._looked: rungs.Rung | None = None
         self._caps = caps or Caps()
         self._pools = Pools(machine, self._end, self._caps)
         self._provisioning = Provisioning(machine, self._pools, self._begin_ahead, self._pools.end)
         self._pools.on_lost = self._provisioning.lost
+        self._compiled = CompiledCode(self.packages.folder)
         self._cold_starts = ColdStarts(machine, home / "cold-starts.json")
         around = Surroundings(
             lambda: self.supply,
@@ -99,6 +100,7 @@ class Functions:
         self._pools.close()
         self.snapshots.close()
         await self._cold_starts.close()
+        await self._compiled.close()
         if self._supply is not None:
             await self._supply.stop()
         if self._names is not None:
@@ -116,8 +118,7 @@ class Functions:
                 self._bare,
                 self._caps.rest_after_s,
                 self._endpoint_url,
-                self._reach,
-                self._least_rung,
+                self._sandbox,
             )
             self._supply = Supply(settings, self._machine, self.interpreters.own, self._names)
             self._supply.on_lost = self._lost
@@ -253,6 +254,8 @@ class Functions:
         else:
             instance.restored = True
         instance.version, instance.log_stream = version, stream
+        if fill := claim.get("fill"):
+            instance.on_compiled = lambda head, body: self._compiled.keep(fill, head, body)
         supply.watch(instance, version.memory_mb)
         if warning := self._warnings.get(version.runtime):
             invocation.notice(f"Tule: {warning}")
@@ -282,12 +285,23 @@ class Functions:
         claim = {
             "name": version.name, "version": version.version, "handler": version.handler, "code": code,
             "memory_mb": version.memory_mb, "ephemeral_mb": version.ephemeral_mb, "log_group": version.log_group,
-            "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder, "egress": version.egress,
+            "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder, "egress": self._egress(version),
             "opt": layers, "modules": environment.layer_modules(version.runtime, opt) if layers else [],
             "own_process": self.packages.brings_libraries(layers),
         }  # fmt: skip
+        if tree:
+            claim |= self._compiled.claim(version, interpreter, layers)
         zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers))
         return zygote, claim, session.expires_ms
+
+    def _egress(self, version: FunctionVersion) -> str:
+        egress = version.egress or self._sandbox.egress
+        if egress != "all" and not self.supply.hello.get("network"):
+            raise RuntimeUnavailableError(
+                f"The function may only connect to {'Tule' if egress == 'tule-only' else 'nothing'} (egress {egress}), "
+                "and this machine offers functions no networks of their own to keep that: see `tule doctor`."
+            )
+        return egress
 
     async def retire(self, function_arn: str, version: str | None = None, *, keep_revision: str = "") -> None:
         """See the contract."""
@@ -312,7 +326,11 @@ class Functions:
 
     def rung(self) -> str:
         """See the contract."""
-        return rungs.describe(self._supply.hello if self._supply else {}, bare=self._bare)
+        if self._supply and self._supply.hello:
+            return rungs.rung_of(self._supply.hello).text
+        if self._looked is None:
+            self._looked = rungs.look(bare=self._bare)
+        return self._looked.text
 
     def nearest(self, runtime: str) -> str:
         """See the contract. Known once the runtime was prepared or used."""

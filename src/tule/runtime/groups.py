@@ -1,4 +1,4 @@
-"""Control groups of instances: memory, CPU and processes of each, kept by the kernel. Version 1 or 2, whichever is there.
+"""Control groups of instances: memory, CPU and processes of each, kept by the kernel. Version 1 or 2, as there is.
 
 Runs in the runner (and `sweep` in Tule). A group is made ahead of demand where there is time for it, and rewritten when
 its instance gets a function: joining one takes 5 to 20 ms on a quiet machine, making and rewriting next to nothing.

@@ -1,9 +1,9 @@
 """What of this machine functions reach from networks of their own, and under which address."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -40,6 +40,17 @@ class Reach:
         if names_address:
             found["tcp", names_address, 443] = (names_address, 443)
         return [(*inside, *outside) for inside, outside in found.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What people say of the sandboxes of all functions."""
+
+    reach: Reach = field(default_factory=Reach)
+    egress: Literal["all", "tule-only", "none"] = "all"
+    """Of functions that say nothing themselves."""
+    least_rung: str = ""
+    """Functions that would be confined by less don't run."""
 
 
 def _local_name_servers() -> list[str]:

@@ -14,7 +14,8 @@ LADDER: Final = (PROCESS, LANDLOCK, NAMESPACES, FULL)
 MEANINGS: Final = {
     FULL: "own namespaces (processes, mounts, network, ipc, host name), read-only tree, system call filter, Landlock, "
     "own user; memory, CPU and processes limited by the kernel",
-    NAMESPACES: "as full, but one user or no control groups: memory is looked at ten times a second, CPU is not limited",
+    NAMESPACES: "as full, but one user for all or no control groups: memory is looked at ten times a second, "
+    "CPU is not limited",
     LANDLOCK: "Landlock, system call filter and limits of processes; the host's processes and network are shared",
     PROCESS: "limits of processes alone: functions are trusted with all that Tule may do",
 }
@@ -91,12 +92,15 @@ def _missing(hello: dict[str, Any]) -> list[tuple[str, str]]:
 
 def why_no_namespaces() -> str:
     """What keeps an ordinary user from namespaces, most likely, and the way out."""
+    apparmor = (
+        "AppArmor keeps ordinary users from them: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, "
+        "or give Tule's Python an AppArmor profile with `userns,`."
+    )
     switches = (
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor keeps ordinary users from namespaces: "
-         "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give Tule's Python a profile with `userns,`."),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", apparmor),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl kernel.unprivileged_userns_clone=1"),
         ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl user.max_user_namespaces=10000"),
-    )  # fmt: skip
+    )
     for path, value, fix in switches:
         try:
             found = Path(path).read_text().strip()
@@ -132,16 +136,6 @@ def require(found: Rung, least: str) -> None:
     raise TooLowError(
         f"Functions may not run here: --min-sandbox asks for {least}, this machine offers {found.name}. {lacking}"
     )
-
-
-def describe(hello: dict[str, Any], *, bare: bool = False) -> str:
-    """The rung of the runner that runs, or of one that would run, in words."""
-    return (rung_of(hello) if hello else look(bare=bare)).text
-
-
-def sandbox_rung() -> str:
-    """What would confine functions on this machine, tried out in a child process."""
-    return look().text
 
 
 def look(*, bare: bool = False) -> Rung:

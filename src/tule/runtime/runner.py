@@ -110,28 +110,31 @@ class Runner:
             return False
         message = json.loads(data)
         try:
-            match message["do"]:
-                case "zygote":
-                    self._start_zygote(message)
-                case "memory":
-                    self.say({"memory": memory.pss(self._pids)})
-                case "watch":
-                    if not self.groups.has(message["id"]):
-                        self._watched[message["id"]] = int(message["mb"]) * 1024
-                case "limit":
-                    self._limit(message["id"], int(message["mb"]))
-                case "rest":
-                    self._rest(message["zygote"])
-                case "kill":
-                    self._pass_on(self._home_of.get(message["id"], ""), message, ())
-                case "park" | "snapshot" | "restore" | "program" | "settle":
-                    self._instance(message, fds)
+            self._act(message, fds)
         except OSError as error:
             self.say({"failed": message.get("id", message.get("key", "")), "why": str(error)})
         finally:
             for fd in fds:
                 os.close(fd)
         return True
+
+    def _act(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        match message["do"]:
+            case "zygote":
+                self._start_zygote(message)
+            case "memory":
+                self.say({"memory": memory.pss(self._pids)})
+            case "watch":
+                if not self.groups.has(message["id"]):
+                    self._watched[message["id"]] = int(message["mb"]) * 1024
+            case "limit":
+                self._limit(message["id"], int(message["mb"]))
+            case "rest":
+                self._rest(message["zygote"])
+            case "kill":
+                self._pass_on(self._home_of.get(message["id"], ""), message, ())
+            case "park" | "snapshot" | "restore" | "program" | "settle":
+                self._instance(message, fds)
 
     def _instance(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         if message["do"] != "settle":

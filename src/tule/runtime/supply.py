@@ -22,7 +22,7 @@ from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
-from tule.runtime.reach import Reach
+from tule.runtime.reach import Sandbox
 from tule.runtime.resting import REST_AFTER_S, Resting
 from tule.runtime.runner_link import RunnerLink
 
@@ -36,6 +36,8 @@ LOADED: Final = "+loaded"
 """Ends the name of a zygote whose Node processes wait with the SDK loaded."""
 
 NODE_FOLDER: Final = Path(__file__).parent / "node"
+COMPILED: Final = "/var/compiled"
+"""Where an instance finds the code that V8 has compiled for its function: an empty folder unless it gets one."""
 NODE_IN_TREE: Final = "/var/runtime/node"
 NODE_PROGRAM: Final = "/var/lang/bin/node"
 
@@ -54,9 +56,7 @@ class Settings:
     """Don't use namespaces even where they could be had."""
     rest_after_s: float = REST_AFTER_S
     endpoint_url: str = ""
-    reach: Reach = field(default_factory=Reach)
-    least_rung: str = ""
-    """Functions that would be confined by less don't run."""
+    sandbox: Sandbox = field(default_factory=Sandbox)
 
 
 class Supply:
@@ -125,7 +125,7 @@ class Supply:
                 link = RunnerLink(self._runner_settings(), self._hear, lambda: self._runner_lost(link))
                 try:
                     await link.start()
-                    rungs.require(rungs.rung_of(link.hello), settings.least_rung)
+                    rungs.require(rungs.rung_of(link.hello), settings.sandbox.least_rung)
                 except rungs.TooLowError as error:
                     await link.stop()
                     raise RuntimeUnavailableError(str(error)) from error
@@ -139,14 +139,15 @@ class Supply:
     def _runner_settings(self) -> dict[str, Any]:
         settings = self._settings
         names_address = self._names.address if self._names is not None and not settings.bare else ""
+        reach = settings.sandbox.reach
         return {
             "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
-            "reach": settings.reach.addresses(settings.endpoint_url, names_address),
-            "public_port": settings.reach.public_port, "functions_port": urlsplit(settings.endpoint_url).port or 0,
+            "reach": reach.addresses(settings.endpoint_url, names_address),
+            "public_port": reach.public_port, "functions_port": urlsplit(settings.endpoint_url).port or 0,
         }  # fmt: skip
 
     async def _tidy(self) -> None:
-        """Remove the groups of a runner that could not do it itself, as soon as the kernel has ended who was in them."""
+        """Remove the groups of a runner that could not do it itself, once the kernel has ended who was in them."""
         for _ in range(TIDY_ATTEMPTS):
             if not await asyncio.to_thread(groups.sweep):
                 return
@@ -235,7 +236,9 @@ class Supply:
         readable = [python.prefix]
         sdk_folder = ""
         if interpreter.kind == "node":
-            shown += [(str(NODE_FOLDER), NODE_IN_TREE), (interpreter.program, NODE_PROGRAM)]
+            empty = self._settings.scratch / "empty"
+            empty.mkdir(mode=0o755, exist_ok=True)
+            shown += [(str(NODE_FOLDER), NODE_IN_TREE), (interpreter.program, NODE_PROGRAM), (str(empty), COMPILED)]
             readable += [str(NODE_FOLDER), interpreter.program]
             modules = sdk.node_modules(self._settings.cache)
             if modules:

@@ -63,8 +63,8 @@ EGRESS_TAG: Final = "tule:egress"
 SNAP_START_TAG: Final = "tule:snap-start"
 """Tags by which instances are made. The second gives $LATEST a snapshot, which AWS has for versions alone."""
 
-EGRESS: Final[Mapping[str, Literal["all", "tule-only", "none"]]] = {
-    "all": "all", "tule-only": "tule-only", "none": "none",
+EGRESS: Final[Mapping[str, Literal["", "all", "tule-only", "none"]]] = {
+    "": "", "all": "all", "tule-only": "tule-only", "none": "none",
 }  # fmt: skip
 
 
@@ -174,7 +174,7 @@ class Engine:
             ephemeral_mb=function.ephemeral_mb,
             layers=tuple([await self.unpack(layer.package) for layer in function.layers]),
             snap_start=self._snap_starts(function),
-            egress=EGRESS[function.tags.get(EGRESS_TAG, "all")],
+            egress=EGRESS[function.tags.get(EGRESS_TAG, "")],
             concurrency=function.reserved_concurrency or None,
             provisioned=provisioned,
         )
