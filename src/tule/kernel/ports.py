@@ -114,3 +114,5 @@ class Ports:
     """Tule's directory, for packages and sockets; "" in memory mode gets a temporary one."""
     functions: Any = None
     """What runs functions: a `tule.runtime.contract.FunctionRuntime`, which the kernel can't name."""
+    verify_signatures: bool = False
+    """Whether requests of keys that nobody minted are refused."""

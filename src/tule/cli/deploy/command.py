@@ -13,7 +13,7 @@ from tule.cli.outcome import Failure, json_option, show_json
 from tule.cli.running import find, home_of, target_options
 
 if TYPE_CHECKING:
-    from tule.cli.deploy.stack import Outcome
+    from tule.cli.deploy.stack import ApiAddress, Outcome
 
 TEMPLATE_NAMES: Final = ("template.yaml", "template.yml", "template.json", "sam.yaml", "cloudformation.yaml")
 INTERRUPTED: Final = 130
@@ -114,8 +114,13 @@ def _show(outcome: Outcome) -> None:
         width = max(map(len, outcome.outputs))
         for name, value in outcome.outputs.items():
             print(f"  {name:<{width}}  {value}")
-    if outcome.apis:
-        print("\nAPIs, as this machine reaches them")
-        for api in outcome.apis:
-            print(f"  {api.logical_id}  {api.url}")
-            print(f"  {'':<{len(api.logical_id)}}  {api.path_url}  (where *.localhost is not resolved)")
+    _show_addresses("APIs", outcome.apis)
+    _show_addresses("Function URLs", outcome.function_urls)
+
+
+def _show_addresses(what: str, addresses: list[ApiAddress]) -> None:
+    if addresses:
+        print(f"\n{what}, as this machine reaches them")
+    for address in addresses:
+        print(f"  {address.logical_id}  {address.url}")
+        print(f"  {'':<{len(address.logical_id)}}  {address.path_url}  (where *.localhost is not resolved)")

@@ -24,6 +24,7 @@ MAX_INLINE_BYTES: Final = 51_200
 
 CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _NO_CHANGES: Final = ("didn't contain changes", "No updates are to be performed")
+_URL_ID: Final = re.compile(r"[a-z2-7]{32}")
 _PUBLIC_API: Final = re.compile(r"https?://([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 
 
@@ -46,6 +47,7 @@ class Outcome:
     what: str
     outputs: dict[str, str] = field(default_factory=dict)
     apis: list[ApiAddress] = field(default_factory=list)
+    function_urls: list[ApiAddress] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -244,18 +246,29 @@ class Deployment:
             entry["OutputKey"]: _PUBLIC_API.sub(rf"http://\1.execute-api.localhost:{port}", entry["OutputValue"])
             for entry in stack.get("Outputs", [])
         }
-        return Outcome(self._name, stack["StackId"], what, outputs, self._apis(stack["StackId"]))
+        apis, urls = self._endpoints(stack["StackId"])
+        return Outcome(self._name, stack["StackId"], what, outputs, apis, urls)
 
-    def _apis(self, stack_id: str) -> list[ApiAddress]:
+    def _endpoints(self, stack_id: str) -> tuple[list[ApiAddress], list[ApiAddress]]:
+        """(HTTP APIs, function URLs)."""
         pages = (
             self._session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_id)
         )
-        found = []
+        apis, urls = [], []
         for page in pages:
             for entry in page["StackResourceSummaries"]:
+                logical_id, physical_id = entry["LogicalResourceId"], entry.get("PhysicalResourceId", "")
                 if entry["ResourceType"] == "AWS::ApiGatewayV2::Api":
-                    found += self._addresses(entry["LogicalResourceId"], entry["PhysicalResourceId"])
-        return found
+                    apis += self._addresses(logical_id, physical_id)
+                elif entry["ResourceType"] == "AWS::Lambda::Url":
+                    urls.append(self._function_url(logical_id, physical_id))
+        return apis, urls
+
+    def _function_url(self, logical_id: str, function_arn: str) -> ApiAddress:
+        config = self._session.call("lambda", "get_function_url_config", FunctionName=function_arn)
+        url_id = _URL_ID.findall(config["FunctionUrl"])[-1]
+        host = f"http://{url_id}.lambda-url.{function_arn.split(':')[3]}.localhost:{self._session.running.port}/"
+        return ApiAddress(logical_id, host, f"{self._session.running.url}/_aws/lambda-url/{url_id}/")
 
     def _addresses(self, logical_id: str, api: str) -> list[ApiAddress]:
         url = self._session.running.url

@@ -90,3 +90,6 @@ LINEAGE_MAX = 64
 
 DEAD_LETTER_MESSAGE_BYTES = 1_024
 """Of the error's message in a dead letter's attributes: AWS keeps the first kilobyte."""
+
+PRELUDE_MAX_BYTES = 64 * 1024
+"""Status and headers that a streamed response begins with (ours: about what HTTP clients take as headers)."""

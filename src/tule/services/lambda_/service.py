@@ -17,9 +17,11 @@ from tule.services.lambda_.operations import (
     recursion,
     streaming,
     tags,
+    urls,
     versions,
 )
 from tule.services.lambda_.packages import CODE_PATH, download_code
+from tule.services.lambda_.url_edge import HOSTS, PATH, function_url
 
 SERVICE = Service(
     name="lambda",
@@ -45,6 +47,11 @@ SERVICE = Service(
         "GetFunctionEventInvokeConfig": Coordinate(event_invoke_config.get_function_event_invoke_config),
         "DeleteFunctionEventInvokeConfig": Coordinate(event_invoke_config.delete_function_event_invoke_config),
         "ListFunctionEventInvokeConfigs": Coordinate(event_invoke_config.list_function_event_invoke_configs),
+        "CreateFunctionUrlConfig": Coordinate(urls.create_function_url_config),
+        "GetFunctionUrlConfig": Coordinate(urls.get_function_url_config),
+        "UpdateFunctionUrlConfig": Coordinate(urls.update_function_url_config),
+        "DeleteFunctionUrlConfig": Coordinate(urls.delete_function_url_config),
+        "ListFunctionUrlConfigs": Coordinate(urls.list_function_url_configs),
         "PutFunctionRecursionConfig": Coordinate(recursion.put_function_recursion_config),
         "GetFunctionRecursionConfig": Coordinate(recursion.get_function_recursion_config),
         "PublishLayerVersion": Coordinate(layers.publish_layer_version),
@@ -79,7 +86,10 @@ SERVICE = Service(
         "UpdateEventSourceMapping": Coordinate(mappings.update_event_source_mapping),
         "DeleteEventSourceMapping": Coordinate(mappings.delete_event_source_mapping),
     },
-    edges=(Edge("lambda-code", (), (CODE_PATH,), download_code),),
+    edges=(
+        Edge("lambda-code", (), (CODE_PATH,), download_code),
+        Edge("lambda-url", HOSTS, (PATH,), function_url),
+    ),
     start=start,
     stop=stop,
     resources="tule.services.lambda_.cfn",

@@ -76,6 +76,11 @@ class StreamedResponse:
         if self._error is not None:
             raise self._error
 
+    async def is_over(self) -> bool:
+        """Whether there is nothing more to read; waits until that is known."""
+        await self.begun()
+        return self._chunk is None
+
     def __aiter__(self) -> "StreamedResponse":
         return self
 

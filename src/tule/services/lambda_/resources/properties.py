@@ -10,10 +10,10 @@ from tule.services.resources import ResourceRequest
 _INTEGERS: Final = frozenset(
     {
         "Timeout", "MemorySize", "Size", "BatchSize", "MaximumBatchingWindowInSeconds", "MaximumConcurrency",
-        "ProvisionedConcurrentExecutions",
+        "ProvisionedConcurrentExecutions", "MaximumRetryAttempts", "MaximumEventAgeInSeconds", "MaxAge",
     }
 )  # fmt: skip
-_FLAGS: Final = frozenset({"Enabled", "InvokedViaFunctionUrl"})
+_FLAGS: Final = frozenset({"Enabled", "InvokedViaFunctionUrl", "AllowCredentials"})
 
 
 def typed(value: Any, name: str = "") -> Any:
