@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -81,18 +81,24 @@ class Instance(asyncio.Protocol):
         self.exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def open(self) -> tuple[int, int]:
-        """Connect; the two descriptors that the instance's process gets: its frames and its output."""
-        loop = asyncio.get_running_loop()
-        self._loop = loop
+    async def open(self) -> Sequence[int]:
+        """Connect; the descriptors that the instance's process gets: its frames and its output."""
+        self._loop = asyncio.get_running_loop()
+        output = self._open_output()
+        return await self._open_frames(), output
+
+    def _open_output(self) -> int:
+        self._output, output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._output, False)
+        self._loop.add_reader(self._output, self._printed)
+        return output
+
+    async def _open_frames(self) -> int:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._sock = ours
-        self._output, output = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._output, False)
-        loop.add_reader(self._output, self._printed)
-        await loop.create_connection(lambda: self, sock=ours)
-        return theirs.detach(), output
+        await self._loop.create_connection(lambda: self, sock=ours)
+        return theirs.detach()
 
     # -- speaking
 
@@ -133,6 +139,11 @@ class Instance(asyncio.Protocol):
             async with asyncio.timeout(ENDED_WITHIN_S):
                 return await asyncio.shield(self.exit_code)
         return None
+
+    def leave(self, kill: Callable[[], None]) -> None:
+        """End, now: `kill` ends its processes, whatever they do."""
+        kill()
+        self.close()
 
     def close(self) -> None:
         """Hang up: a process between two requests ends by itself."""

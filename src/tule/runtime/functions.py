@@ -28,6 +28,7 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
+from tule.runtime.programs import has_extensions
 from tule.runtime.provisioning import INIT_FAILED, InitAhead, Provisioning
 from tule.runtime.reach import Sandbox
 from tule.runtime.snapshots import Snapshots, Surroundings
@@ -120,7 +121,7 @@ class Functions:
                 self._endpoint_url,
                 self._sandbox,
             )
-            self._supply = Supply(settings, self._machine, self.interpreters.own, self._names)
+            self._supply = Supply(settings, self._machine, self._random, self.interpreters.own, self._names)
             self._supply.on_lost = self._lost
         return self._supply
 
@@ -288,6 +289,7 @@ class Functions:
             "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder, "egress": self._egress(version),
             "opt": layers, "modules": environment.layer_modules(version.runtime, opt) if layers else [],
             "own_process": self.packages.brings_libraries(layers),
+            "supervised": has_extensions(layers) or "AWS_LAMBDA_EXEC_WRAPPER" in version.environment,
         }  # fmt: skip
         if tree:
             claim |= self._compiled.claim(version, interpreter, layers)

@@ -11,6 +11,7 @@ from typing import Final
 
 PYTHON: Final = re.compile(r"python3\.(\d+)")
 NODE: Final = re.compile(r"nodejs(\d+)\.x")
+PROVIDED: Final = re.compile(r"provided\.al(\d+)")
 PYTHON_MINORS: Final = range(10, 16)
 """What is looked for: the bootstrap needs 3.10, and 3.15 is the next."""
 
@@ -20,21 +21,24 @@ ASKED_WITHIN_S: Final = 10.0
 _PYTHON_QUESTION = "import sys; print(sys.version_info[1], sys.prefix, sys.executable, sep='\\n')"
 
 
+_NAMES: Final = {"python": "python3.{}", "node": "nodejs{}.x", "provided": "provided.al{}"}
+
+
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """A program that runs functions."""
 
     kind: str
-    """python or node."""
+    """python, node, or provided: the function brings its own."""
     number: int
-    """Python 3's minor version, Node's major."""
+    """Python 3's minor version, the major of others."""
     program: str
     prefix: str
     """What of the file system belongs to it: a folder, or the program itself."""
 
     @property
     def name(self) -> str:
-        return f"python3.{self.number}" if self.kind == "python" else f"nodejs{self.number}.x"
+        return _NAMES[self.kind].format(self.number)
 
 
 class Interpreters:
@@ -54,6 +58,8 @@ class Interpreters:
                 return await self._python(int(match[1]))
             if match := NODE.fullmatch(runtime):
                 return await self._node(int(match[1]))
+            if match := PROVIDED.fullmatch(runtime):
+                return Interpreter("provided", int(match[1]), "", "/usr")
             return None
 
     def warning(self, runtime: str, serving: Interpreter) -> str:

@@ -146,7 +146,9 @@ class Invocation:
                 self._init_lines(self._init_ms)
                 return True
             self._start_line()
-            told = {**head["error"], "requestId": self._request_id} if "requestId" in head["error"] else head["error"]
+            told = outcomes.with_request(head["error"], self._request_id)
+            if "requestId" in told:
+                told = {**told, "requestId": self._request_id}
             self._fail(told)
         self._init_lines((self._now_us() - start_us) / 1000)
         self._phase("init", start_us, self._now_us())
@@ -339,9 +341,7 @@ class Invocation:
     def _end_lines(self) -> None:
         if self._events is not None:
             error_type = "" if self._fate in _TYPELESS else outcomes.told_type(self._error_type)
-            metrics = outcomes.metrics(
-                self._version, self._duration_ms, self._init_ms, self._memory_mb, self._restore
-            )
+            metrics = outcomes.metrics(self._version, self._duration_ms, self._init_ms, self._memory_mb, self._restore)
             produced = len(self._payload)
             self._add_events(*self._events.end(self._machine.wall_ms(), self._fate, error_type, metrics, produced))
             return

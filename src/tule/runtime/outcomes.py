@@ -62,6 +62,13 @@ def exit_error(request_id: str, status: int | None) -> dict[str, Any]:
     return {"errorType": EXIT_ERROR, "errorMessage": f"RequestId: {request_id} Error: {told}"}
 
 
+def with_request(told: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """An error of the environment's own, which names the request that met it."""
+    if "problem" not in told:
+        return told
+    return {"errorType": told["errorType"], "errorMessage": f"RequestId: {request_id} Error: {told['problem']}"}
+
+
 def timed_out(request_id: str, timeout_s: int) -> dict[str, Any]:
     """The function took longer than it may."""
     return {

@@ -133,7 +133,7 @@ class Runner:
                 self._rest(message["zygote"])
             case "kill":
                 self._pass_on(self._home_of.get(message["id"], ""), message, ())
-            case "park" | "snapshot" | "restore" | "program" | "settle":
+            case "park" | "supervise" | "snapshot" | "restore" | "program" | "settle":
                 self._instance(message, fds)
 
     def _instance(self, message: dict[str, Any], fds: Sequence[int]) -> None:

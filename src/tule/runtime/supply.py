@@ -16,15 +16,19 @@ import structlog
 
 from tule.kernel.clocks import MachineClock
 from tule.kernel.processes import lives
+from tule.kernel.randomness import RandomSource
+from tule.kernel.tasks import Supervisor
 from tule.runtime import groups, rungs, sdk
 from tule.runtime.cloud_names import CloudNames, Shown
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
+from tule.runtime.programs import is_program, managed, program_of
 from tule.runtime.reach import Sandbox
 from tule.runtime.resting import REST_AFTER_S, Resting
 from tule.runtime.runner_link import RunnerLink
+from tule.runtime.supervised import Program, SupervisedInstance, Surroundings
 
 TIDY_ATTEMPTS: Final = 50
 TIDY_EVERY_S: Final = 0.1
@@ -63,9 +67,15 @@ class Supply:
     """Makes instances. All are known here by name until they have ended."""
 
     def __init__(
-        self, settings: Settings, machine: MachineClock, own: Interpreter, names: CloudNames | None = None
+        self,
+        settings: Settings,
+        machine: MachineClock,
+        random: RandomSource,
+        own: Interpreter,
+        names: CloudNames | None = None,
     ) -> None:
         self._settings = settings
+        self._around = Surroundings(machine, random, Supervisor(machine))
         self._names = names
         self._names_shown = Shown()
         self._machine = machine
@@ -185,6 +195,8 @@ class Supply:
         """The name of the zygote whose forks suit a package."""
         if interpreter.kind == "python":
             wants = package_sdk == "wanted"
+        elif interpreter.kind != "node":
+            wants = False
         else:  # a zygote's tree is as it was made: one from before the modules came doesn't show them
             wants = bool(sdk.node_modules(self._settings.cache))
         name = f"{interpreter.name}+sdk" if wants else interpreter.name
@@ -245,7 +257,7 @@ class Supply:
                 shown.append((modules, "/var/node_modules"))
                 readable.append(modules)
                 sdk.link_beside_packages(self._settings.packages, modules)
-        else:
+        elif interpreter.kind == "python":
             sdk_folder, sdk_shown, sdk_readable = sdk.python(self._settings.scratch, tree=self.tree)
             shown += sdk_shown
             readable += sdk_readable
@@ -260,7 +272,9 @@ class Supply:
         """An instance that waits for `claim` and has the function's code in reach: a parked one if there is one."""
         await self.ensure(zygote)
         interpreter = self._interpreters[zygote]
-        if acts_at_start(version.environment) or claim["own_process"]:
+        if claim["supervised"] and not is_program(interpreter):
+            return await self._supervised(zygote, managed(self._argv(zygote, claim["environment"])))
+        if not is_program(interpreter) and (acts_at_start(version.environment) or claim["own_process"]):
             return await self._program(zygote, claim)
         node = interpreter.kind == "node"
         if node and not self.tree:
@@ -275,6 +289,8 @@ class Supply:
                 zygote, group=False
             )  # joining a memory group takes 5 to 20 ms: none on this path
         self._refill_soon(zygote)
+        if isinstance(instance, SupervisedInstance):
+            instance.program = program_of(claim, tree=self.tree)
         if node:
             assert self._link is not None
             self._link.send({"do": "settle", "zygote": zygote, "id": instance.name, "claim": claim})
@@ -285,7 +301,21 @@ class Supply:
                 raise RuntimeUnavailableError(f"An execution environment could not be set up: {why}") from None
         return instance
 
+    async def _supervised(self, zygote: str, program: Program, *, group: bool = True) -> Instance:
+        """An instance whose runtime and extensions a supervisor starts, once it is told of its function."""
+
+        def make(*arguments: Any) -> SupervisedInstance:
+            return SupervisedInstance(*arguments, around=self._around, framed=program.framed)
+
+        instance = await self._start(zygote, {"do": "supervise", "group": group}, make)
+        assert isinstance(instance, SupervisedInstance)
+        instance.program = program
+        instance.give_up = lambda: self.kill(instance)
+        return instance
+
     async def _park(self, zygote: str, *, group: bool = True) -> Instance:
+        if is_program(self._interpreters[zygote]):
+            return await self._supervised(zygote, Program(()), group=group)
         if self._interpreters[zygote].kind == "node":
             return await self._start(
                 zygote,
@@ -327,21 +357,24 @@ class Supply:
         """A fork of a snapshot, about to wait for its claim."""
         return await self._start(origin.home, {"do": "restore", **particulars})
 
-    async def _start(self, zygote: str, message: dict[str, Any]) -> Instance:
+    async def _start(self, zygote: str, message: dict[str, Any], make: Callable[..., Instance] = Instance) -> Instance:
         link = await self.runner()
         self._count += 1
         name = f"{zygote.replace('+', '-')}-{self._count}"
-        instance = Instance(name, zygote, self._machine.wall_ms(), self._instance_lost)
+        instance = make(name, zygote, self._machine.wall_ms(), self._instance_lost)
         self.instances[name] = instance
         fds = await instance.open()
         link.send({**message, "zygote": zygote, "id": name}, fds)
         return instance
 
     def kill(self, instance: Instance) -> None:
-        """End it now, whatever it does."""
-        if self._link is not None:
-            self._link.send({"do": "kill", "id": instance.name})
-        instance.close()
+        """End it now, whatever it does; extensions have the time to end that AWS gives them."""
+
+        def kill() -> None:
+            if self._link is not None:
+                self._link.send({"do": "kill", "id": instance.name})
+
+        instance.leave(kill)
 
     def limit(self, instance: Instance, memory_mb: int) -> None:
         """Its init phase is over: from here on it has the part of the cores that goes with its memory."""

@@ -50,6 +50,7 @@ class Zygote:
         self.imports: Any = load("imports")
         self.instance: Any = load("instance")
         self.obstacles: Any = load("obstacles")
+        self.supervisor: Any = load("supervisor")
         self.snapshot: Any = load("snapshot")
         self._sock = socket.socket(fileno=settings["fd"])
         self._pids: dict[int, str] = {}
@@ -231,6 +232,10 @@ class Zygote:
         self._fork(message, become)
         os.close(held)
         self._confined[message["id"]] = confined
+
+    def _do_supervise(self, message: dict[str, Any], fds: Sequence[int]) -> None:
+        """Park a supervisor: it starts programs once their function is known."""
+        self._fork(message, lambda shape: self.supervisor.run(self, shape, fds))
 
     def _do_settle(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         """Put a function's code into the mount namespace of a program that was started before it was known."""
