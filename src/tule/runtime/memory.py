@@ -1,7 +1,6 @@
 """What processes have of the host's memory. Runs in the runner."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -37,8 +36,3 @@ def pss_kb(pid: int) -> int:
     except (OSError, ValueError):
         return 0
     return 0
-
-
-def pss(pids: Mapping[str, int]) -> dict[str, int]:
-    """The same for many, by name."""
-    return {name: pss_kb(pid) for name, pid in pids.items()}

@@ -58,6 +58,8 @@ class Runner:
         self._pids: dict[str, int] = {}
         self._home_of: dict[str, str] = {}
         self._watched: dict[str, int] = {}
+        self._unweighed: list[str] = []
+        self._weighed: dict[str, int] = {}
         self._next_uid = 0
         self._mount_point = tempfile.mkdtemp(prefix="tree-", dir=settings["scratch"])
         self.tree = bool(settings["tree"])
@@ -81,6 +83,8 @@ class Runner:
         while True:
             socks = [zygote.sock for zygote in self._zygotes.values()]
             wait_s = WATCH_EVERY_S if self._watched else None
+            if self._unweighed:
+                wait_s = 0.0
             watched: list[Any] = [self._sock, self._wakeup, *socks]
             ready = select.select(watched, [], [], wait_s)[0]
             if self._wakeup in ready:
@@ -92,6 +96,8 @@ class Runner:
                 self._hear(zygote)
             if self._watched:
                 self._watch()
+            if self._unweighed and not ready:
+                self._weigh()
 
     def say(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:
@@ -123,7 +129,7 @@ class Runner:
             case "zygote":
                 self._start_zygote(message)
             case "memory":
-                self.say({"memory": memory.pss(self._pids)})
+                self._weigh_soon()
             case "watch":
                 if not self.groups.has(message["id"]):
                     self._watched[message["id"]] = int(message["mb"]) * 1024
@@ -301,6 +307,22 @@ class Runner:
             while ended := os.waitpid(-1, os.WNOHANG)[0]:
                 if self._egress and ended == self._egress[0]:
                     sys.exit("The process that carries what functions send has ended.")
+
+    def _weigh_soon(self) -> None:
+        if not self._unweighed:
+            self._unweighed = list(self._pids)
+            self._weighed = {}
+        if not self._unweighed:
+            self.say({"memory": {}})
+
+    def _weigh(self) -> None:
+        """Look at the memory of one instance: that takes a millisecond or three, and a start must not wait for those of
+        all others."""
+        name = self._unweighed.pop()
+        if name in self._pids:
+            self._weighed[name] = memory.pss_kb(self._pids[name])
+        if not self._unweighed:
+            self.say({"memory": self._weighed})
 
     def _watch(self) -> None:
         """End what has grown beyond its memory, as the kernel would."""
