@@ -13,7 +13,7 @@ import msgspec
 
 from tule.runtime.contract import FunctionVersion
 
-CLAIM, INVOKE, READY, DONE, CHUNK = b"CIRDK"
+CLAIM, INVOKE, READY, DONE, CHUNK, COMPILED = b"CIRDKV"
 _HEADER: Final = struct.Struct("<IB")
 _HEAD: Final = struct.Struct("<I")
 
@@ -70,6 +70,8 @@ class Instance(asyncio.Protocol):
         self.alive = True
         self.on_chunk: Callable[[str, bytes], None] | None = None
         """Takes what a function streams: its content type, with the first chunk, and the bytes."""
+        self.on_compiled: Callable[[dict[str, Any], bytes], None] | None = None
+        """Takes what it has compiled, once."""
         self.early: list[str] = []
         """What it printed while nobody was there to hear it."""
         self._listener: Callable[[list[str]], None] | None = None
@@ -210,6 +212,10 @@ class Instance(asyncio.Protocol):
         if kind == CHUNK:
             if self.on_chunk is not None:
                 self.on_chunk(str(head.get("type") or ""), body[_HEAD.size + length :])
+        elif kind == COMPILED:
+            if self.on_compiled is not None:
+                self.on_compiled(head, body[_HEAD.size + length :])
+                self.on_compiled = None
         elif kind in (READY, DONE) and self._answer is not None and not self._answer.done():
             self._answer.set_result((head, body[_HEAD.size + length :]))
         return True

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH103, PTH119, PTH123, BLE001, S108, PLR0913, PLR0917, TRY301
+# ruff: noqa: PTH102, PTH103, PTH208, PTH211, PTH119, PTH123, BLE001, S108, PLR0913, PLR0917, TRY301
 # A zygote holds few modules, so os and open do what pathlib does elsewhere; strangers' code raises anything.
 """A Python execution environment: a fork of the zygote that waits for its function, becomes it, and serves it."""
 
@@ -19,6 +19,7 @@ PACKAGES = "/tule/packages"
 CGROUP = "/tule/cgroup"
 TASK = "/var/task"
 OPT = "/opt"
+COMPILED = "/var/compiled"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 
 NPROC_MAX = 1024
@@ -88,9 +89,21 @@ def settle(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> str:
     tree.bind(f"{PACKAGES}/{os.path.basename(claim['code'])}", TASK)
     if claim.get("opt"):
         tree.bind(f"{PACKAGES}/{os.path.basename(claim['opt'])}", OPT)
+    if claim.get("compiled"):
+        show_compiled(zygote, shape, f"{PACKAGES}/{os.path.basename(claim['compiled'])}")
     tree.unmount("/tule")
     open_network(zygote, shape, claim)
     return TASK
+
+
+def show_compiled(zygote: Any, shape: dict[str, Any], folder: str) -> None:
+    """Compiled code under the name by which Node looks for it, which has this instance's user in it."""
+    tree = zygote.tree
+    tree.mount("tule", COMPILED, "tmpfs", tree.MS_NOSUID | tree.MS_NODEV, "mode=755,size=16k")
+    os.mkdir(f"{COMPILED}/code", 0o755)
+    tree.bind(folder, f"{COMPILED}/code")
+    for name in os.listdir(folder):
+        os.symlink(f"code/{name}", f"{COMPILED}/{name}-{shape['uid'] or zygote.namespaces.USER}")
 
 
 def open_network(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> None:

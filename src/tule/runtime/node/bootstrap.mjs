@@ -7,10 +7,11 @@ import path from "node:path";
 import util from "node:util";
 import { pathToFileURL } from "node:url";
 
+import * as compiled from "./compiled.mjs";
 import { LoadTimes } from "./load_times.mjs";
 import { awslambda, highWaterMark, ResponseStream, streams } from "./streaming.mjs";
 
-const [CLAIM, INVOKE, READY, DONE, CHUNK] = Buffer.from("CIRDK");
+const [CLAIM, INVOKE, READY, DONE, CHUNK, COMPILED] = Buffer.from("CIRDKV");
 const HEADER = 5;
 const channel = new net.Socket({ fd: 3, readable: true, writable: true });
 const write = fs.writeSync;
@@ -24,6 +25,7 @@ for (const name of process.argv.splice(2).flatMap((names) => names.split(","))) 
   }
 }
 
+const OURS = new URL(".", import.meta.url).href;
 let claim = null;
 let handler = null;
 let current = null;
@@ -165,7 +167,7 @@ function describe(error) {
   return {
     errorType: error.name ?? "Error",
     errorMessage: error.message,
-    trace: (error.stack ?? "").split("\n").filter((line) => !line.includes(import.meta.url)),
+    trace: (error.stack ?? "").split("\n").filter((line) => !line.includes(OURS)),
   };
 }
 
@@ -269,6 +271,7 @@ async function become(head) {
   if (!["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) globalThis.awslambda = awslambda;
   let error = null;
   const times = new LoadTimes(Module, claim.root, head.handler);
+  compiled.begin(head);
   try {
     process.chdir(claim.root);
     if (head.modules.length) (await import("./layers.mjs")).lookIn(head.modules[0]);
@@ -277,7 +280,11 @@ async function become(head) {
     logError("Uncaught Exception", problem);
     error = describe(problem);
   }
-  sendNow(READY, { ms: milliseconds(started), error, modules: times.stop() });
+  const ms = milliseconds(started);
+  const modules = times.stop();
+  const [files, bytes] = (!error && compiled.collect(head)) || [];
+  if (files) sendNow(COMPILED, { files }, bytes);
+  sendNow(READY, { ms, error, modules });
   if (error) process.exit(1);
 }
 
