@@ -168,6 +168,29 @@ def test_an_unknown_setting_is_refused_in_awss_words(functions):
     )
 
 
+def test_a_stack_may_let_its_function_loop(functions, tule, fresh_account):
+    def template(**more):
+        properties = {
+            "Runtime": "python3.13",
+            "Handler": "index.handler",
+            "Role": f"arn:aws:iam::{fresh_account}:role/worker",
+            "FunctionName": "worker",
+            "Code": {"ZipFile": "def handler(event, context):\n    return 1\n"},
+            **more,
+        }
+        return json.dumps({"Resources": {"Worker": {"Type": "AWS::Lambda::Function", "Properties": properties}}})
+
+    stacks = tule.client("cloudformation", account=fresh_account)
+    patient = {"Delay": 0.1, "MaxAttempts": 600}
+
+    stacks.create_stack(StackName="loops", TemplateBody=template(RecursiveLoop="Allow"))
+    stacks.get_waiter("stack_create_complete").wait(StackName="loops", WaiterConfig=patient)
+    assert functions.client.get_function_recursion_config(FunctionName="worker")["RecursiveLoop"] == "Allow"
+    stacks.update_stack(StackName="loops", TemplateBody=template())
+    stacks.get_waiter("stack_update_complete").wait(StackName="loops", WaiterConfig=patient)
+    assert functions.client.get_function_recursion_config(FunctionName="worker")["RecursiveLoop"] == "Terminate"
+
+
 # -- the lineage
 
 ARNS = st.sampled_from([f"arn:aws:lambda:us-east-1:000000000000:function:f{n}" for n in range(6)])

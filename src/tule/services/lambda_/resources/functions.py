@@ -14,7 +14,9 @@ _CONFIGURATION: Final = (
     "Role", "Handler", "Runtime", "Description", "Timeout", "MemorySize", "Environment", "TracingConfig",
     "EphemeralStorage", "LoggingConfig", "DeadLetterConfig", "VpcConfig", "Layers", "SnapStart",
 )  # fmt: skip
-_FUNCTION_ONLY: Final = ("Architectures", "Code", "FunctionName", "PackageType", "ReservedConcurrentExecutions", "Tags")
+_FUNCTION_ONLY: Final = (
+    "Architectures", "Code", "FunctionName", "PackageType", "RecursiveLoop", "ReservedConcurrentExecutions", "Tags",
+)  # fmt: skip
 
 _INLINE_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -54,6 +56,8 @@ async def _create_function(ctx: Context, request: ResourceRequest) -> ResourceSt
         if error.error_code != "ResourceConflictException" or not await _own(ctx, request, name):
             raise
     await _reserve(ctx, request, name)
+    if request.properties.get("RecursiveLoop"):
+        await _allow_loops(ctx, request, name)
     return _state(await settled(ctx, name))
 
 
@@ -70,6 +74,11 @@ async def _reserve(ctx: Context, request: ResourceRequest, name: str) -> None:
         await ctx.aws.lambda_.delete_function_concurrency(FunctionName=name)
     else:
         await ctx.aws.lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=int(reserved))
+
+
+async def _allow_loops(ctx: Context, request: ResourceRequest, name: str) -> None:
+    setting = request.properties.get("RecursiveLoop") or "Terminate"
+    await ctx.aws.lambda_.put_function_recursion_config(FunctionName=name, RecursiveLoop=setting)
 
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
@@ -102,6 +111,8 @@ async def _update_function(
         await ctx.aws.lambda_.update_function_code(FunctionName=physical_id, **asked)
     if new.get("ReservedConcurrentExecutions") != old.get("ReservedConcurrentExecutions"):
         await _reserve(ctx, request, physical_id)
+    if new.get("RecursiveLoop") != old.get("RecursiveLoop"):
+        await _allow_loops(ctx, request, physical_id)
     found = await settled(ctx, physical_id)
     await retag(ctx, found["FunctionArn"], tags(request))
     return _state(found)
@@ -119,5 +130,5 @@ FUNCTION: Final = ResourceType(
     _update_function,
     replace_on=frozenset({"FunctionName", "PackageType"}),
     required=frozenset({"Code", "Role"}),
-    ignored=frozenset({"RuntimeManagementConfig", "RecursiveLoop"}),
+    ignored=frozenset({"RuntimeManagementConfig"}),
 )
