@@ -123,6 +123,7 @@ class Functions:
             )
             self._supply = Supply(settings, self._machine, self._random, self.interpreters.own, self._names)
             self._supply.on_lost = self._lost
+            self._supply.write_log = self._write_log
         return self._supply
 
     # -- what the contract says

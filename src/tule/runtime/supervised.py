@@ -18,8 +18,9 @@ from tule.kernel.clocks import MachineClock
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
 from tule.runtime import outcomes
-from tule.runtime.contract import INIT_LIMIT_S
+from tule.runtime.contract import INIT_LIMIT_S, FunctionVersion
 from tule.runtime.execution_environment import CLAIM, Instance, InstanceGoneError
+from tule.runtime.execution_environment import INVOKE as INVOKE_FRAME
 from tule.runtime.runtime_api.extensions import EXITED, INVOKE, SHUTDOWN, Extensions
 from tule.runtime.runtime_api.peers import uid_of_peer
 from tule.runtime.runtime_api.reports import Reports
@@ -65,6 +66,7 @@ class Surroundings:
     machine: MachineClock
     random: RandomSource
     tasks: Supervisor
+    write_log: Callable[[FunctionVersion, str, list[str]], None]
 
 
 class SupervisedInstance(Instance):
@@ -231,7 +233,7 @@ class SupervisedInstance(Instance):
             await self._until(lambda: self.extensions.all_registered, runtime_needed=False)
             self._side.say({"do": "start"})
         if self._framed:
-            answer, _ = await super().ask(CLAIM, claim)
+            answer, _ = await self._frame_answered(CLAIM, claim)
             if answer.get("error"):
                 return answer
         else:
@@ -296,7 +298,7 @@ class SupervisedInstance(Instance):
         )  # fmt: skip
         try:
             if self._framed:
-                answer, body = await super().ask(ord("I"), head, payload)
+                answer, body = await self._frame_answered(INVOKE_FRAME, head, payload)
             else:
                 answer, body = await self._work(head, payload, deadline_ms)
         except _FailedError as error:
@@ -309,6 +311,16 @@ class SupervisedInstance(Instance):
         self.drain()
         self._rest_after(head, ms, str(answer.get("error") or ""), len(body))
         return {**answer, "ms": ms, "memory_kb": self._side.peak_kb()}, body
+
+    async def _frame_answered(self, kind: int, head: dict[str, Any], body: bytes = b"") -> Result:
+        """A managed runtime's answer, unless an extension fails before it comes."""
+        answer = self._loop.create_task(super().ask(kind, head, body))
+        answer.add_done_callback(lambda _: self._poke())
+        try:
+            await self._until(answer.done)
+            return answer.result()
+        finally:
+            answer.cancel()
 
     async def _work(self, head: dict[str, Any], payload: bytes, deadline_ms: int) -> Result:
         work = Work(head["request_id"], headers_of(head, deadline_ms), payload)
@@ -369,7 +381,10 @@ class SupervisedInstance(Instance):
 
     def _extension_said(self, lines: list[str]) -> None:
         self.telemetry.tell_lines("extension", lines)
-        super()._say(lines)
+        if self._asking or self.version is None:
+            super()._say(lines)
+        else:
+            self._around.write_log(self.version, self.log_stream, lines)
 
     # -- the end
 

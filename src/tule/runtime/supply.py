@@ -75,7 +75,7 @@ class Supply:
         names: CloudNames | None = None,
     ) -> None:
         self._settings = settings
-        self._around = Surroundings(machine, random, Supervisor(machine))
+        self._around = Surroundings(machine, random, Supervisor(machine), lambda *told: self.write_log(*told))
         self._names = names
         self._names_shown = Shown()
         self._machine = machine
@@ -92,6 +92,8 @@ class Supply:
         self._refills: set[asyncio.Task[None]] = set()
         self.instances: dict[str, Instance] = {}
         self.on_lost: Callable[[Instance], None] = lambda _: None
+        self.write_log: Callable[[FunctionVersion, str, list[str]], None] = lambda *_: None
+        """Takes what extensions print between two requests."""
         self.memory_kb: dict[str, int] = {}
         self.crashes = 0
         self.closing = False
