@@ -313,10 +313,10 @@ def handler(event, context):
 
 
 def test_open_files_are_read_on_from_where_init_left_them(bench):
-    if not bench.functions.supply.tree:
-        pytest.skip("no tree of its own here")
     version = published(bench, FILES)
     assert snapshot(bench, version).reason == ""
+    if not bench.functions.supply.tree:
+        pytest.skip("no tree of its own here")
     _, told = answers(bench, version, [b"{}"] * 3)
     assert told == ["cde"] * 3
 
@@ -333,10 +333,10 @@ def handler(event, context):
 
 
 def test_a_restored_instance_has_no_powers(bench):
-    if not bench.functions.supply.tree:
-        pytest.skip("no tree of its own here")
     version = published(bench, POWERS)
     snapshot(bench, version)
+    if not bench.functions.supply.tree:
+        pytest.skip("no tree of its own here")
     assert json.loads(bench.invoke(version).payload) == ["0" * 16, "0" * 16, "1", -1, -1]
 
 
@@ -360,6 +360,21 @@ def test_a_snapshot_that_nobody_uses_ends_and_is_taken_again(make_bench):
     outcome = bench.invoke(version)
     assert outcome.error is None
     assert "Restore Duration" in outcome.log_tail.decode()
+
+
+def test_forks_that_wait_for_nobody_end_before_the_snapshot(make_bench, monkeypatch):
+    monkeypatch.setattr(snapshots, "PARKED_IDLE_S", 0.2)
+    bench = make_bench()
+    version = published(bench, COUNTING, NUMPY)
+    snapshot(bench, version)
+
+    async def alone():
+        async with asyncio.timeout(10):
+            while [one.state for one in bench.functions.instances()] != ["snapshot"]:  # noqa: ASYNC110 - told by nobody
+                await asyncio.sleep(0.01)
+
+    bench.wait(alone())
+    assert "Restore Duration" in bench.invoke(version).log_tail.decode()
 
 
 def test_a_snapshot_whose_process_died_is_taken_again(bench):

@@ -30,6 +30,9 @@ RESTORE_LIMIT_S: Final = 10.0
 PARKED: Final = 2
 """Forks that wait for each snapshot in use (ours)."""
 
+PARKED_IDLE_S: Final = 600.0
+"""How long they wait without any use of the snapshot (ours, as long as idle instances); the next start forks anew."""
+
 IDLE_S: Final = 3600.0
 """How long a snapshot is kept that nobody uses (ours: AWS keeps it for 14 days, on disk; here it is a process)."""
 
@@ -136,8 +139,10 @@ class Snapshots:
         """Run the function's init in an instance that stays behind as the origin of others."""
         stream = self._new_stream(version)
         zygote, claim, expires_ms = await self._claimed(version, stream)
-        if claim.get("own_process"):
+        if claim["own_process"]:
             return Snapshot(version, SnapshotOutcome("Its layers bring shared libraries: Python must start with them."))
+        if claim["supervised"]:
+            return Snapshot(version, SnapshotOutcome("Extensions run beside it, and no fork takes them along."))
         variables = {name: text for name, text in claim["environment"].items() if name not in UNKNOWN_TO_SNAPSHOTS}
         variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
         supply = self._supply()
@@ -264,16 +269,18 @@ class Snapshots:
 
     def _sweep_later(self) -> None:
         if self._sweeper is None and not self._closed:
-            self._sweeper = self._machine.call_later(self._idle_s / 4, self._sweep)
+            self._sweeper = self._machine.call_later(min(self._idle_s, PARKED_IDLE_S) / 4, self._sweep)
 
     def _sweep(self) -> None:
         """Let go of what nobody has used for long."""
         self._sweeper = None
-        before_s = self._machine.monotonic_s() - self._idle_s
+        now_s = self._machine.monotonic_s()
         for snapshot in list(self._found.values()):
+            if snapshot.used_s <= now_s - PARKED_IDLE_S:
+                self._close_parked(snapshot)
             if (
                 snapshot.origin is not None
-                and snapshot.used_s <= before_s
+                and snapshot.used_s <= now_s - self._idle_s
                 and len(snapshot.forks) == len(snapshot.parked)
             ):
                 self._let_go(snapshot)
