@@ -10,6 +10,7 @@ import selectors
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from tule.gateway.calls import operation_names
 from tule.gateway.credentials import KeyRing
 from tule.kernel.clocks import Handle, ServiceClock
 from tule.kernel.context import RequestContext, new_trace, root_principal
@@ -140,6 +141,25 @@ class SimulatedBackend:
     async def close(self) -> None: ...
 
 
+class _Calls:
+    """`ctx.aws` in a simulated process: other services' operations, without a gateway."""
+
+    def __init__(self, process: "Process", context: RequestContext, service: str = "") -> None:
+        self._process = process
+        self._context = context
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._service:
+            return _Calls(self._process, self._context, name.rstrip("_"))
+        operation = operation_names(self._service)[name]
+
+        def call(**request: Any) -> Awaitable[Any]:
+            return self._process.run(self._service, operation, request, self._context)
+
+        return call
+
+
 class _NoSpans:
     def record(self, span: Span) -> None: ...
 
@@ -152,6 +172,7 @@ class Process:
         self.backend = backend
         self.dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         machine = world.machine
+        self._started = asyncio.Event()
         self.tasks = Supervisor(machine)
         self.clock = ServiceClock(machine)
         self.engine: Engine = open_store(
@@ -165,8 +186,8 @@ class Process:
             on_lost=lambda _: self.die(),
             backend=backend,
         )
-        blobs: Any = None  # no simulated service keeps blobs yet
-        ports = Ports(KeyRing(), _NoSpans(), LogQueue(), blobs, FaultPoints())
+        ports = Ports(KeyRing(), _NoSpans(), LogQueue(), world.blobs, FaultPoints())
+        ports.functions = world.functions
         self.environment = Environment(
             self.engine,
             self.clock,
@@ -174,18 +195,16 @@ class Process:
             world.random,
             self.tasks,
             ports,
-            self._no_calls,
+            lambda context: _Calls(self, context),
             lambda account, region: world.context(account=account, region=region),
         )
-
-    def _no_calls(self, context: RequestContext) -> Any:
-        raise NotImplementedError(f"{context.operation} calls another service, which no simulation has yet")
 
     async def start(self) -> None:
         await self.engine.start()
         for service in self.world.services.values():
             if service.start is not None:
                 await service.start(self.environment)
+        self._started.set()
 
     def die(self) -> None:
         """The process is gone: nothing of it is told or written any more."""
@@ -195,11 +214,16 @@ class Process:
 
     async def call(self, service: str, operation: str, request: dict[str, Any]) -> Any:
         """Run an operation as the gateway would; `CrashedError` if the process dies first."""
-        return await self._unless_dead(self._run(service, operation, request))
-
-    async def _run(self, service: str, operation: str, request: dict[str, Any]) -> Any:
-        declared = self.world.services[service].operations[operation]
         context = self.world.context(service, operation)
+        return await self._unless_dead(self._call(service, operation, request, context))
+
+    async def _call(self, service: str, operation: str, request: dict[str, Any], context: RequestContext) -> Any:
+        await self._started.wait()
+        return await self.run(service, operation, request, context)
+
+    async def run(self, service: str, operation: str, request: dict[str, Any], context: RequestContext) -> Any:
+        """Run an operation in the name of `context`, for a service of this process."""
+        declared = self.world.services[service].operations[operation]
         if isinstance(declared, Coordinate):
             return await declared.handler(Context(context, self.environment), request)
         shard = declared.shard(context, request)
@@ -227,6 +251,9 @@ class World:
         services: dict[str, Service],
         backend: type[SimulatedBackend] = SimulatedBackend,
         prepare: Callable[[Engine], None] | None = None,
+        *,
+        functions: Any = None,
+        blobs: Any = None,
     ) -> None:
         self.random = SeededRandom(seed)
         self.services = services
@@ -235,6 +262,9 @@ class World:
         self.crashes = 0
         self._backend = backend
         self._prepare = prepare
+        self.functions = functions
+        """What runs functions, in this process: a `FunctionRuntime`, or what of it a story needs."""
+        self.blobs = blobs
         self.process: Process
 
     async def start(self) -> None:
