@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
-from uuid import UUID
 from zlib import crc32
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
@@ -22,6 +21,7 @@ PAYLOAD_MAX_BYTES: Final = 24 * 1024 * 1024
 NAME_MAX_BYTES: Final = 255
 VALUE_MAX_BYTES: Final = 32_767
 
+_UUID_BYTES: Final = 16
 _PRELUDE: Final = struct.Struct(">III")
 _CRC: Final = struct.Struct(">I")
 _AROUND: Final = _PRELUDE.size + _CRC.size
@@ -43,10 +43,10 @@ class Kind(IntEnum):
 
 
 class Header(NamedTuple):
-    """A value with its kind. A timestamp is in milliseconds since the epoch."""
+    """A value with its kind. A timestamp is in milliseconds since the epoch, a UUID has 16 bytes."""
 
     kind: Kind
-    value: bool | int | str | bytes | UUID
+    value: bool | int | str | bytes
 
 
 class Message(NamedTuple):
@@ -92,7 +92,7 @@ def _header(name: str, value: str | Header) -> bytes:
     return b"%c%b%c%b" % (len(encoded), encoded, kind, _value(kind, content))
 
 
-def _value(kind: Kind, content: bool | int | str | bytes | UUID) -> bytes:  # noqa: FBT001 - booleans are values here
+def _value(kind: Kind, content: bool | int | str | bytes) -> bytes:  # noqa: FBT001 - booleans are values here
     if kind in (Kind.TRUE, Kind.FALSE):
         return b""
     fixed = _FIXED.get(kind)
@@ -101,11 +101,13 @@ def _value(kind: Kind, content: bool | int | str | bytes | UUID) -> bytes:  # no
             return fixed.pack(content)
         except struct.error as error:
             raise EventStreamError(f"{content!r} is no {kind.name.lower()}.") from error
-    if isinstance(content, UUID):
-        return content.bytes
+    if kind is Kind.UUID and isinstance(content, bytes) and len(content) == _UUID_BYTES:
+        return content
     data = content.encode() if isinstance(content, str) else content
-    if not isinstance(data, bytes) or len(data) > VALUE_MAX_BYTES:
-        raise EventStreamError(f"A header's value is text or bytes, at most {VALUE_MAX_BYTES} of them.")
+    if kind is Kind.UUID or not isinstance(data, bytes) or len(data) > VALUE_MAX_BYTES:
+        raise EventStreamError(
+            f"A {kind.name.lower()} header takes text or bytes, at most {VALUE_MAX_BYTES}; a UUID 16."
+        )
     return struct.pack(">H", len(data)) + data
 
 
@@ -173,7 +175,7 @@ def _headers(data: bytes) -> dict[str, Header]:
     return headers
 
 
-def _read(kind: Kind, data: bytes, position: int) -> tuple[bool | int | str | bytes | UUID, int]:
+def _read(kind: Kind, data: bytes, position: int) -> tuple[bool | int | str | bytes, int]:
     if kind in (Kind.TRUE, Kind.FALSE):
         return kind is Kind.TRUE, position
     fixed = _FIXED.get(kind)
@@ -181,7 +183,7 @@ def _read(kind: Kind, data: bytes, position: int) -> tuple[bool | int | str | by
         number: int = fixed.unpack_from(data, position)[0]
         return number, position + fixed.size
     if kind is Kind.UUID:
-        return UUID(bytes=_cut(data, position, 16)), position + 16
+        return _cut(data, position, _UUID_BYTES), position + _UUID_BYTES
     (size,) = struct.unpack_from(">H", data, position)
     raw = _cut(data, position + 2, size)
     return raw.decode() if kind is Kind.STRING else raw, position + 2 + size
