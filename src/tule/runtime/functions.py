@@ -11,6 +11,7 @@ from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
 from tule.runtime import environment, rungs, snapshots
+from tule.runtime.bytecode import Bytecode
 from tule.runtime.cloud_names import CloudNames
 from tule.runtime.cold_starts import ColdStarts, VersionStarts
 from tule.runtime.compiled import CompiledCode
@@ -78,6 +79,7 @@ class Functions:
         self._provisioning = Provisioning(machine, self._pools, self._begin_ahead, self._pools.end)
         self._pools.on_lost = self._provisioning.lost
         self._compiled = CompiledCode(self.packages.folder)
+        self._bytecode = Bytecode(self.packages.folder, self.worker, environment.TASK)
         self._cold_starts = ColdStarts(machine, home / "cold-starts.json")
         around = Surroundings(
             lambda: self.supply,
@@ -85,6 +87,7 @@ class Functions:
             self._write_log,
             lambda version: new_stream(version, machine, random),
             lambda version: self.packages.path(version.code),
+            self._imported,
         )
         self.snapshots = Snapshots(machine, around, snapshot_idle_s)
 
@@ -102,6 +105,7 @@ class Functions:
         self.snapshots.close()
         await self._cold_starts.close()
         await self._compiled.close()
+        await self._bytecode.close()
         if self._supply is not None:
             await self._supply.stop()
         if self._names is not None:
@@ -212,6 +216,7 @@ class Functions:
             )
             if invocation.cold_start is not None:
                 self._cold_starts.add(version.arn, version.version, invocation.cold_start)
+            await self._imported(version, invocation.sources)
             if instance is not None and ready:
                 self.supply.limit(instance, version.memory_mb)
             return instance if ready else None
@@ -219,6 +224,10 @@ class Functions:
             if instance is not None and not ready:
                 self.supply.kill(instance)
             start.end(instance if ready else None)
+
+    async def _imported(self, version: FunctionVersion, sources: list[str]) -> None:
+        if sources:
+            self._bytecode.make_soon(version.code, await self._interpreter(version.runtime), sources)
 
     async def _begin_ahead(self, start: Start, version: FunctionVersion) -> Instance | str:
         """An instance that is initialised before there is a request; or why there is none."""
@@ -230,6 +239,7 @@ class Functions:
             init.begin(instance)
             ready = await init.init(instance, claim, self.supply.kill)
             instance.provisioned = ready
+            await self._imported(version, init.sources)
             return instance if ready else INIT_FAILED
         finally:
             init.close(instance)
@@ -294,6 +304,7 @@ class Functions:
         }  # fmt: skip
         if tree:
             claim |= self._compiled.claim(version, interpreter, layers)
+            claim |= self._bytecode.claim(version.code, interpreter)
         zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers))
         return zygote, claim, session.expires_ms
 

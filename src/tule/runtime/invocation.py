@@ -61,6 +61,8 @@ class Invocation:
         self.timeline = Timeline(machine)
         self.cold_start: ColdStart | None = None
         """Of an instance that this request made, once it is ready."""
+        self.sources: list[str] = []
+        """What a new instance imported of its package, if it was asked."""
         self._init_ms: float | None = None
         self._restore: outcomes.Restore | None = None
         self._duration_ms = 0.0
@@ -160,6 +162,7 @@ class Invocation:
     def _started(self, head: dict[str, Any]) -> None:
         """Note where the time of a cold start went, in an instance's own words."""
         place_ms = float(head.get("place_ms") or 0.0)
+        self.sources = head.get("sources") or []
         self.timeline.split("sandbox", [("init", max(0.0, (self._init_ms or 0.0) - place_ms))])
         self.timeline.modules = [Module(*told) for told in head.get("modules") or ()]
         self.cold_start = self.timeline.told(PLAIN if self.timeline.note else INIT)

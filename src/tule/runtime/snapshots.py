@@ -64,6 +64,8 @@ class Surroundings:
     new_stream: Callable[[FunctionVersion], str]
     code: Callable[[FunctionVersion], str]
     """The folder of its unpacked package."""
+    imported: Callable[[FunctionVersion, list[str]], Awaitable[None]]
+    """Takes what an instance imported of its package."""
 
 
 @dataclass(eq=False)
@@ -96,6 +98,7 @@ class Snapshots:
         self._write = surroundings.write
         self._new_stream = surroundings.new_stream
         self._code = surroundings.code
+        self._imported = surroundings.imported
         self._idle_s = idle_s
         self._found: dict[tuple[str, str, str], Snapshot] = {}
         self._taking: dict[tuple[str, str, str], asyncio.Task[Snapshot]] = {}
@@ -168,6 +171,7 @@ class Snapshots:
             supply.kill(origin)
             return Snapshot(version, outcome)
         origin.listen(None)
+        await self._imported(version, told.get("sources") or [])
         outcome = SnapshotOutcome(init_ms=took_ms)
         return Snapshot(version, outcome, origin, expires_ms)
 

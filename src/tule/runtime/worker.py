@@ -15,6 +15,7 @@ from tule.kernel.clocks import MachineClock
 
 ENTRIES: Final = frozenset(
     {
+        "tule.runtime.bytecode:make",
         "tule.runtime.zips:check",
         "tule.runtime.zips:merge",
         "tule.runtime.zips:unpack",

@@ -59,3 +59,13 @@ class ImportTimes:
             least = sorted((entry[2] for entry in kept), reverse=True)[MOST - 1]
             kept = [entry for entry in kept if entry[2] >= least]
         return [[name, depth, round((all_s - below) * 1e6), round(all_s * 1e6)] for name, depth, all_s, below in kept]
+
+
+def sources(root: str) -> list[str]:
+    """The files below `root` that were imported, by their path from there."""
+    found = []
+    for module in list(sys.modules.values()):
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        if isinstance(origin, str) and origin.endswith(".py") and origin.startswith(f"{root}/"):
+            found.append(origin[len(root) + 1 :])
+    return found

@@ -228,6 +228,8 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float, orig
     function, fault = _load(zygote, claim, times, give_up)
     flush()
     told["modules"] = times.told()
+    if claim.get("sources"):
+        told["sources"] = zygote.imports.sources(os.environ["LAMBDA_TASK_ROOT"])
     if origin is not None:
         if fault is not None:
             give_up(fault)
