@@ -105,9 +105,7 @@ def _value(kind: Kind, content: bool | int | str | bytes) -> bytes:  # noqa: FBT
         return content
     data = content.encode() if isinstance(content, str) else content
     if kind is Kind.UUID or not isinstance(data, bytes) or len(data) > VALUE_MAX_BYTES:
-        raise EventStreamError(
-            f"A {kind.name.lower()} header takes text or bytes, at most {VALUE_MAX_BYTES}; a UUID 16."
-        )
+        raise EventStreamError(f"A header takes text or bytes, at most {VALUE_MAX_BYTES}; a UUID takes 16.")
     return struct.pack(">H", len(data)) + data
 
 
