@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_TABLES = {"__init__", "__main__", "client", "harness", "responder", "signing", "workloads"}
+NOT_TABLES = {"__init__", "__main__", "client", "harness", "ordinary_user", "responder", "signing", "workloads"}
 
 
 def tables() -> list[str]:

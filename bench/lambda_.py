@@ -1,4 +1,4 @@
-"""Table 3: Lambda. `python -m bench.lambda_`."""
+"""Table 3: warm functions. `python -m bench.lambda_`."""
 
 import http.client
 import io
@@ -33,14 +33,15 @@ CLOCK_STEP_S = 0.002
 ENTERED = """
 import time
 
-seen = []
-
 def handler(event, context):
     now = time.time()
-    if "report" in event:
-        return seen
-    seen.extend((now - float(record["body"])) * 1000 for record in event["Records"])
+    for record in event["Records"]:
+        print("entered", (now - float(record["body"])) * 1000)
 """
+
+KINDS = ("1 conn, 50 ms apart", "1 connection", "16 connections")
+NODE_PART = 0.8
+"""Node is to be within a fifth of Python."""
 
 
 class Invoke:
@@ -75,19 +76,29 @@ def package(file: str, source: str) -> bytes:
     return buffer.getvalue()
 
 
-def deploy(bench: Bench, name: str, runtime: str, file: str, source: str) -> str:
+def binary_package(file: str, data: bytes) -> bytes:
+    """The same of a program."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo(file)
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def deploy(bench: Bench, name: str, runtime: str, file: str, source: str, memory_mb: int = 1769) -> str:
     """A function that is active; its ARN."""
     lambda_ = client(bench, "lambda")
     lambda_.create_function(
         FunctionName=name, Runtime=runtime, Role=ROLE, Handler="app.handler", Timeout=10,
-        Code={"ZipFile": package(file, source)},
+        MemorySize=memory_mb, Code={"ZipFile": package(file, source)},
     )  # fmt: skip
     lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
     arn: str = lambda_.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     return arn
 
 
-def _timed(connection: http.client.HTTPConnection, raw: bytes) -> float:
+def timed(connection: http.client.HTTPConnection, raw: bytes) -> float:
     """Milliseconds from a request to its answer on an open connection, if the start was cold: the function's module was
     first imported after the request was sent."""
     assert connection.sock is not None
@@ -104,47 +115,10 @@ def _timed(connection: http.client.HTTPConnection, raw: bytes) -> float:
     return took
 
 
-def parked(bench: Bench, runtime: str) -> int | None:
-    """Execution environments that wait for a function of a runtime; None of another server, which doesn't say."""
-    if bench.tule is None:
-        return None
-    kind = runtime[:4]
-    found: list[dict[str, Any]] = bench.tule.admin("functions/instances")["instances"]
-    return len([one for one in found if one["state"] == "parked" and one["runtime"].startswith(kind)])
-
-
-def cold(bench: Bench, row: Row, runtime: str, rounds: int) -> Row:
-    """Each round changes the function, so that no instance that has imported its module may serve the request."""
-    name = f"bench-cold-{runtime[:4]}"
-    deploy(bench, name, runtime, *TRIVIAL[runtime])
-    lambda_ = client(bench, "lambda")
-    pool: set[int | None] = set()
-    signer = Signer(bench.url, "lambda", *bench.keys)
-    connection = http.client.HTTPConnection(bench.url.partition("://")[2], timeout=60)
-    connection.connect()
-    took = []
-    for number in range(rounds):
-        lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": {"ROUND": str(number)}})
-        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
-        time.sleep(0.2)
-        pool.add(parked(bench, runtime))
-        took.append(
-            _timed(connection, signer.request("POST", f"/2015-03-31/functions/{name}/invocations", body=PAYLOAD))
-        )
-    connection.close()
-    sizes = sorted(size for size in pool if size is not None)
-    row.note = f"parked before each: {' or '.join(map(str, sizes))}" if sizes else ""
-    row.reached, row.low, row.high = statistics.median(took), min(took), max(took)
-    row.p50_ms, row.p99_ms = row.reached, max(took)
-    row.runs = [{"requests": len(took), "ms": took}]
-    return row
-
-
 def entered(bench: Bench, row: Row, messages: int) -> Row:
-    """From before SendMessage is called to the first line of the handler, 50 ms apart, on one warm instance."""
-    lambda_, sqs = client(bench, "lambda"), client(bench, "sqs")
+    """From before SendMessage is called to the first line of the handler, which prints it, 50 ms apart."""
+    lambda_, sqs, logs = client(bench, "lambda"), client(bench, "sqs"), client(bench, "logs")
     deploy(bench, "bench-entered", "python3.13", "app.py", ENTERED)
-    lambda_.put_function_concurrency(FunctionName="bench-entered", ReservedConcurrentExecutions=1)
     url = sqs.create_queue(QueueName="bench-entered")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     lambda_.create_event_source_mapping(EventSourceArn=arn, FunctionName="bench-entered")
@@ -154,9 +128,11 @@ def entered(bench: Bench, row: Row, messages: int) -> Row:
         sqs.send_message(QueueUrl=url, MessageBody=repr(time.time()))
         time.sleep(0.05)
     while len(times) < messages + warm:
-        answer = lambda_.invoke(FunctionName="bench-entered", Payload=b'{"report": 1}')
-        times = json.loads(answer["Payload"].read())
         time.sleep(0.2)
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName="/aws/lambda/bench-entered", filterPattern="entered"
+        )
+        times = [float(event["message"].split()[1]) for page in pages for event in page["events"]]
     times = sorted(times[warm:])
     row.reached, row.low, row.high = statistics.median(times), times[0], times[-1]
     row.p50_ms, row.p99_ms = row.reached, times[int(len(times) * 0.99)]
@@ -167,40 +143,34 @@ def entered(bench: Bench, row: Row, messages: int) -> Row:
 def rows(bench: Bench, wanted: Callable[[str], bool]) -> Iterator[Row]:
     """The rows, one after the other."""
     run_s = 0.7 if bench.quick else 2.0
-    rounds = 10 if bench.quick else 40
+    python_rate = 0.0
     for runtime, (file, source) in ECHO.items():
         language = _language(runtime)
-        function = f"bench-{language.lower()}"
-        deploy(bench, function, runtime, file, source)
         python = language == "Python"
-        if wanted(name := f"warm invoke, {language}, 128 B, 1 conn, 50 ms apart"):
-            job = Job("bench.lambda_", "Invoke", "lambda", 1, {"name": function}, run_s=run_s, gap_s=0.05, runs=3)
-            yield bench.latency(Row(name, 1.0 if python else None, "ms p50", at_most=True), job)
-        if wanted(name := f"warm invoke, {language}, 128 B, 1 connection"):
-            job = Job("bench.lambda_", "Invoke", "lambda", 1, {"name": function}, run_s=run_s)
-            yield bench.rate(Row(name, None, "invokes/s"), job)
-        if wanted(name := f"warm invoke, {language}, 128 B, 16 connections"):
-            job = Job("bench.lambda_", "Invoke", "lambda", 16, {"name": function}, run_s=run_s)
-            yield bench.rate(Row(name, 3_000 if python else None, "invokes/s"), job)
-        if wanted(name := f"cold invoke, {language}, trivial handler"):
-            yield cold(bench, Row(name, 15, "ms p50", at_most=True), runtime, rounds)
-    yield from _without_pool(bench, wanted, rounds)
+
+        def warm(function: str, connections: int, **more: Any) -> Job:
+            return Job("bench.lambda_", "Invoke", "lambda", connections, {"name": function}, run_s=run_s, **more)
+
+        for memory_mb in (1769, 128):
+            function = f"bench-{language.lower()}-{memory_mb}"
+            told = f"warm invoke, {language}" if memory_mb == 1769 else f"warm invoke, {language}, 128 MB"
+            if not any(map(wanted, (f"{told}, {kind}" for kind in KINDS))):
+                continue
+            deploy(bench, function, runtime, file, source, memory_mb)
+            asked = memory_mb == 1769
+            if wanted(name := f"{told}, {KINDS[0]}"):
+                row = Row(name, 0.6 if asked and python else None, "ms p50", at_most=True)
+                yield bench.latency(row, warm(function, 1, gap_s=0.05, runs=3))
+            if asked and wanted(name := f"{told}, {KINDS[1]}"):
+                yield bench.rate(Row(name, None, "invokes/s"), warm(function, 1))
+            if wanted(name := f"{told}, {KINDS[2]}"):
+                least = (5_000 if python else NODE_PART * python_rate or None) if asked else None
+                row = bench.rate(Row(name, least, "invokes/s"), warm(function, 16))
+                if asked and python:
+                    python_rate = row.reached
+                yield row
     if wanted(name := "message sent to function entered"):
         yield entered(bench, Row(name, 8, "ms p50", at_most=True), 40 if bench.quick else 200)
-
-
-def _without_pool(bench: Bench, wanted: Callable[[str], bool], rounds: int) -> Iterator[Row]:
-    """Cold starts of a Tule that keeps nothing ready."""
-    names = {runtime: f"cold invoke, {_language(runtime)}, empty pool" for runtime in TRIVIAL}
-    if bench.peer or not any(map(wanted, names.values())):
-        return
-    bare = Bench(bench.options, {"TULE_PARKED": "0"})
-    try:
-        for runtime, name in names.items():
-            if wanted(name):
-                yield cold(bare, Row(name, None, "ms p50", at_most=True), runtime, rounds)
-    finally:
-        bare.close()
 
 
 def _language(runtime: str) -> str:
@@ -208,4 +178,4 @@ def _language(runtime: str) -> str:
 
 
 if __name__ == "__main__":
-    main("Lambda", rows)
+    main("Lambda: warm functions", rows)
