@@ -1,11 +1,16 @@
 """One account of a real Tule, and functions in it: deployed, called, listened to."""
 
 import json
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
 
 import function_packages
+from installed import CACHE
+from tule.testing.server import Tule
 
 WITHIN_S = 60.0
 """A guard against waiting for ever, not an expectation."""
@@ -17,6 +22,18 @@ def eventually(what, look):
     while not (found := look()):
         assert time.monotonic() < deadline, f"Waited {WITHIN_S:g} s for {what} in vain."
     return found
+
+
+@contextmanager
+def tule_with_caches(**options):
+    """A Tule of one's own, in memory, that finds what others have installed into the tests' cache."""
+    with tempfile.TemporaryDirectory(prefix="tule-test-") as home:
+        for name in ("cache", "tools"):
+            kept = CACHE / f"home-{name}"
+            kept.mkdir(parents=True, exist_ok=True)
+            (Path(home) / name).symlink_to(kept)
+        with Tule(home, memory=True, **options) as running:
+            yield running
 
 
 def reports(count):

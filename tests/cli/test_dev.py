@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tule.testing.server import Tule
+from function_account import tule_with_caches
 
 GUARD_S = 90.0
 """Against waiting for ever for a line that never comes."""
@@ -60,7 +60,7 @@ class Dev:
 
 @pytest.fixture(scope="module")
 def home():
-    with Tule() as running:
+    with tule_with_caches() as running:
         yield running
 
 

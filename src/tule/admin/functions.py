@@ -1,11 +1,13 @@
 """Execution environments, as people ask for them."""
 
+from typing import Final
+
 import msgspec
 
-from tule.admin.endpoints import Ask, Endpoint
+from tule.admin.endpoints import AdminError, Ask, Endpoint
 from tule.admin.traces import instant_text
 from tule.runtime.cold_report import ColdStartReport, report
-from tule.runtime.contract import FunctionRuntime
+from tule.runtime.contract import FunctionRuntime, RuntimeUnavailableError
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -35,6 +37,60 @@ class ColdStarts(msgspec.Struct, frozen=True):
     versions: list[ColdStartReport]
 
 
+class Debug(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A function to be debugged: its ARN without a qualifier, and its runtime."""
+
+    function_arn: str
+    runtime: str
+    port: int = 0
+    """On this machine's loopback; 0 takes any."""
+
+
+class Debugged(msgspec.Struct, frozen=True):
+    """What a debugger must know: it attaches to `port`, and finds the function's code at `code_root`."""
+
+    port: int
+    debugger: str
+    code_root: str
+    held_s: float
+    """How long that holds unless it is asked for again."""
+
+
+class Undebugged(msgspec.Struct, frozen=True):
+    """The function's next instances are as ever."""
+
+    function_arn: str
+
+
+HELD_S: Final = 20.0
+"""How long a function is debugged unless that is asked for again (ours): a command that was killed can't say so."""
+
+
+def debugging(runtime: FunctionRuntime) -> list[Endpoint]:
+    """POST and DELETE functions/debug."""
+
+    async def begin(ask: Ask) -> Debugged:
+        wanted: Debug = ask.body
+        try:
+            found = await runtime.debug(wanted.function_arn, wanted.runtime, wanted.port, HELD_S)
+        except RuntimeUnavailableError as error:
+            raise AdminError(409, "RuntimeUnavailable", str(error)) from error
+        except OSError as error:
+            text = f"Port {wanted.port} can't be used: {error.strerror or error}. Name another with --debug-port."
+            raise AdminError(409, "PortTaken", text) from error
+        return Debugged(found.port, found.debugger, found.code_root, HELD_S)
+
+    async def end(ask: Ask) -> Undebugged:
+        wanted: Undebugged = ask.body
+        await runtime.stop_debugging(wanted.function_arn)
+        return Undebugged(wanted.function_arn)
+
+    return [
+        Endpoint("POST", "functions/debug", "Have a function wait for a debugger", begin, Debugged, Debug),
+        Endpoint("DELETE", "functions/debug", "Debug a function no longer", end, Undebugged, Undebugged),
+    ]
+
+
 def endpoints(runtime: FunctionRuntime) -> list[Endpoint]:
     """GET functions/instances and functions/cold-starts."""
 
@@ -61,6 +117,7 @@ def endpoints(runtime: FunctionRuntime) -> list[Endpoint]:
 
     which = {"function": "Name or ARN.", "version": "$LATEST or a number; all versions unless given."}
     return [
+        *debugging(runtime),
         Endpoint("GET", "functions/instances", "Execution environments and what confines them", listed, Instances),
         Endpoint(
             "GET", "functions/cold-starts", "Where cold starts spend their time", cold_starts, ColdStarts, query=which

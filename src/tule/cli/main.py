@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "deploy": ("deploy", "Build and deploy a SAM or CloudFormation template."),
     "delete": ("deploy.delete", "Delete a stack and what it made."),
     "dev": ("dev.command", "Deploy, watch the files, and put what changes in place."),
+    "debug": ("debug.command", "Have a function wait for a debugger."),
     "invoke": ("invoke", "Call a function and print its answer."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "cold-starts": ("cold_starts", "Show where a function's cold starts spend their time."),

@@ -82,6 +82,10 @@ class FunctionVersion:
     """Instances kept initialised ahead of requests. Like `concurrency` it may change for the same `key`: the newest
     version given to `prepare` or `invoke` counts."""
 
+    debug_port: int = 0
+    """Where instances listen for a debugger before they load the function's code; 0 when it is not debugged. No time
+    limit holds for one that is."""
+
     @property
     def key(self) -> tuple[str, str, str]:
         """What tells pools apart."""
@@ -140,6 +144,17 @@ class InstanceInfo:
     pss_kb: int
     """Memory that is its own: shared pages counted by their share. 0 where the kernel does not say."""
     started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DebugInfo:
+    """A function that is debugged, for who attaches a debugger."""
+
+    port: int
+    """On this machine's loopback."""
+    debugger: Literal["debugpy", "inspector"]
+    code_root: str
+    """Where its code lies, as the debugger sees it; "" if that differs from instance to instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +275,13 @@ class FunctionRuntime(Protocol):
         """Instances of the function (of one version, of other revisions) end as soon as they are idle."""
 
     def instances(self) -> list[InstanceInfo]: ...
+
+    async def debug(self, function_arn: str, runtime: str, port: int, held_s: float) -> DebugInfo:
+        """Have the function's next instances wait for a debugger at `port` of this machine's loopback (0: any), for
+        `held_s` seconds unless asked again. Raises `RuntimeUnavailableError`, and OSError when the port is taken."""
+
+    async def stop_debugging(self, function_arn: str) -> None:
+        """Its next instances are as ever."""
 
     def cold_starts(self, function: str, version: str = "") -> list[VersionStarts]:
         """Recent cold starts of a function (ARN, or a name in whichever account and region), by version."""

@@ -156,6 +156,8 @@ class Instance(asyncio.Protocol):
 
     def freeze(self) -> None:
         """Let it not run until `thaw`: between two requests a function has no time of its own."""
+        if self.version is not None and self.version.debug_port:
+            return  # its debugger goes on asking
         self.frozen = True  # said of one that can't be, too: nobody need try again
         self._signal(signal.SIGSTOP)
 

@@ -1,6 +1,7 @@
 """Runs functions: the implementation of `tule.runtime.contract.FunctionRuntime`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import structlog
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
-from tule.runtime import environment, rungs, snapshots
+from tule.runtime import debugger_packages, environment, rungs, snapshots
 from tule.runtime.bytecode import Bytecode
 from tule.runtime.cloud_names import CloudNames
 from tule.runtime.cold_starts import ColdStarts, VersionStarts
 from tule.runtime.compiled import CompiledCode
 from tule.runtime.contract import (
+    DebugInfo,
     FunctionVersion,
     InstanceInfo,
     InvokeOutcome,
@@ -24,6 +26,7 @@ from tule.runtime.contract import (
     RuntimeUnavailableError,
     SnapshotOutcome,
 )
+from tule.runtime.debugging import Debugging, Session
 from tule.runtime.execution_environment import Instance
 from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
@@ -80,6 +83,7 @@ class Functions:
         self._pools.on_lost = self._provisioning.lost
         self._compiled = CompiledCode(self.packages.folder)
         self._bytecode = Bytecode(self.packages.folder, self.worker, environment.TASK)
+        self.debugging = Debugging(machine, self._debugged)
         self._cold_starts = ColdStarts(machine, home / "cold-starts.json")
         around = Surroundings(
             lambda: self.supply,
@@ -100,6 +104,7 @@ class Functions:
 
     async def stop(self) -> None:
         """End every instance and the runner."""
+        self.debugging.close()
         self._provisioning.close()
         self._pools.close()
         self.snapshots.close()
@@ -179,6 +184,7 @@ class Functions:
         response: ResponseSink | None = None,
     ) -> InvokeOutcome:
         """See the contract."""
+        version = self.debugging.version(version)
         pool = self._pools.of(version)
         invocation = Invocation(self._machine, self._logs, version, request_id, trace_header)
         got = await self._pools.enter(pool, self._usable_until_ms(version))
@@ -268,6 +274,8 @@ class Functions:
         instance.version, instance.log_stream = version, stream
         if fill := claim.get("fill"):
             instance.on_compiled = lambda head, body: self._compiled.keep(fill, head, body)
+        if session := self.debugging.of(version.arn):
+            session.instance = instance
         supply.watch(instance, version.memory_mb)
         if warning := self._warnings.get(version.runtime):
             invocation.notice(f"Tule: {warning}")
@@ -305,7 +313,11 @@ class Functions:
         if tree:
             claim |= self._compiled.claim(version, interpreter, layers)
             claim |= self._bytecode.claim(version.code, interpreter)
-        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers))
+        debugged = self.debugging.of(version.arn) if version.debug_port else None
+        debugger = debugged.folder if debugged else ""
+        if debugged:
+            claim["debug"] = {"port": debugged.inner, "folder": debugger_packages.IN_TREE if tree else debugger}
+        zygote = supply.zygote_for(interpreter, self.packages.sdk(version.code, version.layers), debugger)
         return zygote, claim, session.expires_ms
 
     def _egress(self, version: FunctionVersion) -> str:
@@ -324,6 +336,34 @@ class Functions:
         self.snapshots.retire(function_arn, version, keep_revision)
         if version is None and not keep_revision:
             self._cold_starts.forget(function_arn)
+
+    async def debug(self, function_arn: str, runtime: str, port: int, held_s: float) -> DebugInfo:
+        """See the contract."""
+        interpreter = await self._interpreter(runtime)
+        python = interpreter.kind == "python"
+        folder = str(await debugger_packages.install(self._cache, interpreter.number)) if python else ""
+        supply = self.supply
+        await supply.runner()
+        self.debugging.own_networks = supply.tree
+        self.debugging.runner_pid = 0 if supply.hello.get("root") else supply.runner_pid
+        session = await self.debugging.begin(function_arn, port, folder, held_s)
+        return DebugInfo(session.port, "debugpy" if python else "inspector", environment.TASK if supply.tree else "")
+
+    async def stop_debugging(self, function_arn: str) -> None:
+        """See the contract."""
+        self.debugging.end(function_arn)
+
+    def _debugged(self, session: Session) -> None:
+        """End what was made to be debugged: who is busy may finish, within the function's own time."""
+        for instance in list(self.supply.instances.values()):
+            version = instance.version
+            if version is None or version.arn != session.arn or not version.debug_port:
+                continue
+            instance.retired = True
+            if self._pools.is_idle(instance) or not instance.invocations:
+                self._pools.end(instance)  # those that still wait for their debugger, too
+            else:
+                self._machine.call_later(version.timeout_s, partial(self.supply.kill, instance))
 
     def instances(self) -> list[InstanceInfo]:
         """Everything that runs, with the memory figures of the moment before; asking renews them."""

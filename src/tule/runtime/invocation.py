@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +37,10 @@ def new_stream(version: FunctionVersion, machine: MachineClock, random: RandomSo
 
     day = datetime.fromtimestamp(machine.wall_ms() / 1000, UTC).strftime("%Y/%m/%d")
     return f"{day}/[{version.version}]{random.token_hex(16)}"
+
+
+UNLIMITED_S: Final = 86_400
+"""For functions that are debugged: a day."""
 
 
 class Invocation:
@@ -156,8 +160,8 @@ class Invocation:
         self._phase("init", start_us, self._now_us())
         return False
 
-    def _init_limit_s(self) -> float:
-        return INIT_LIMIT_S + self._version.timeout_s
+    def _init_limit_s(self) -> float | None:
+        return None if self._version.debug_port else INIT_LIMIT_S + self._version.timeout_s
 
     def _started(self, head: dict[str, Any]) -> None:
         """Note where the time of a cold start went, in an instance's own words."""
@@ -218,7 +222,7 @@ class Invocation:
         instance.on_chunk = lambda kind, chunk: self._stream_on(instance, target, kind, chunk, kill)
         self._start_line()
         instance.invocations += 1
-        timeout_s = self._version.timeout_s
+        timeout_s = UNLIMITED_S if self._version.debug_port else self._version.timeout_s
         started_s, start_us = self._machine.monotonic_s(), self._now_us()
         head["deadline_ms"] = (started_s + timeout_s) * 1000
         deadline = self._machine.call_later(timeout_s, lambda: self._too_long(instance, kill))

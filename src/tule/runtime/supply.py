@@ -18,7 +18,7 @@ from tule.kernel.clocks import MachineClock
 from tule.kernel.processes import lives
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
-from tule.runtime import groups, rungs, sdk
+from tule.runtime import debugger_packages, groups, rungs, sdk
 from tule.runtime.cloud_names import CloudNames, Shown
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
@@ -37,6 +37,8 @@ REFILL_AFTER_S: Final = 0.05
 """Parked instances are replaced a moment after one was taken, so that the fork doesn't delay whoever took it (ours)."""
 
 LOADED: Final = "+loaded"
+DEBUGGED: Final = "+debug"
+"""Ends the name of a zygote whose tree shows the debugger for functions that bring none."""
 """Ends the name of a zygote whose Node processes wait with the SDK loaded."""
 
 NODE_FOLDER: Final = Path(__file__).parent / "node"
@@ -88,6 +90,7 @@ class Supply:
         self._parked: dict[str, deque[Instance]] = {}
         self._filling: dict[str, asyncio.Lock] = {}
         self._interpreters: dict[str, Interpreter] = {}
+        self._debugger = ""
         self._count = 0
         self._refills: set[asyncio.Task[None]] = set()
         self.instances: dict[str, Instance] = {}
@@ -193,8 +196,8 @@ class Supply:
         for instance in list(self.instances.values()):
             instance.close()
 
-    def zygote_for(self, interpreter: Interpreter, package_sdk: str) -> str:
-        """The name of the zygote whose forks suit a package."""
+    def zygote_for(self, interpreter: Interpreter, package_sdk: str, debugger: str = "") -> str:
+        """The name of the zygote whose forks suit a package, and see the folder of the debugger if there is one."""
         if interpreter.kind == "python":
             wants = package_sdk == "wanted"
         elif interpreter.kind != "node":
@@ -204,6 +207,9 @@ class Supply:
         name = f"{interpreter.name}+sdk" if wants else interpreter.name
         if wants and interpreter.kind == "node" and package_sdk == "wanted":
             name += LOADED
+        if debugger:
+            name += DEBUGGED
+            self._debugger = debugger
         self._interpreters[name] = interpreter
         return name
 
@@ -263,6 +269,9 @@ class Supply:
             sdk_folder, sdk_shown, sdk_readable = sdk.python(self._settings.scratch, tree=self.tree)
             shown += sdk_shown
             readable += sdk_readable
+            if zygote.endswith(DEBUGGED):
+                shown.append((self._debugger, debugger_packages.IN_TREE))
+                readable.append(self._debugger)
         return {
             "do": "zygote", "key": zygote, "python": python.program, "sdk": sdk_folder,
             "preload": sdk.PRELOADED if zygote.endswith("+sdk") else [], "shown": shown, "readable": readable,
@@ -400,7 +409,7 @@ class Supply:
 
     def _refill_soon(self, zygote: str) -> None:
         def refill() -> None:
-            if not self.closing and self._link is not None:
+            if not zygote.endswith(DEBUGGED) and not self.closing and self._link is not None:
                 self._spawn(self._refill(zygote))
 
         self._machine.call_later(REFILL_AFTER_S, refill)

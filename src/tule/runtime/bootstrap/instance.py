@@ -224,6 +224,8 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float, orig
         flush()
         os._exit(1)
 
+    if claim.get("debug"):
+        await_debugger(claim["debug"], log)
     times = zygote.imports.ImportTimes()
     function, fault = _load(zygote, claim, times, give_up)
     flush()
@@ -241,6 +243,17 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float, orig
         head, payload = zygote.channel.split(body)
         requests.request_id = head["request_id"]
         _one(zygote, channel, claim, head, payload, function, fault, log_error)
+
+
+def await_debugger(wanted: dict[str, Any], log: Callable[[str], None]) -> None:
+    """Wait until a debugger is there: the function's own debugpy, or Tule's."""
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # it warns of modules that it can't halt in: not ours
+    sys.path.append(wanted["folder"])
+    import debugpy  # noqa: T100 - somebody asked to debug this function
+
+    debugpy.listen(("127.0.0.1", wanted["port"]))  # noqa: T100 - likewise
+    log("Tule: waiting for a debugger")
+    debugpy.wait_for_client()  # noqa: T100 - likewise
 
 
 def _load(zygote: Any, claim: dict[str, Any], times: Any, give_up: Callable[[BaseException], NoReturn]) -> Any:

@@ -275,6 +275,7 @@ async function become(head) {
   try {
     process.chdir(claim.root);
     if (head.modules.length) (await import("./layers.mjs")).lookIn(head.modules[0]);
+    if (head.debug) await awaitDebugger(head.debug);
     handler = await load(claim.root, head.handler);
   } catch (problem) {
     logError("Uncaught Exception", problem);
@@ -286,6 +287,13 @@ async function become(head) {
   if (files) sendNow(COMPILED, { files }, bytes);
   sendNow(READY, { ms, error, modules });
   if (error) process.exit(1);
+}
+
+async function awaitDebugger({ port }) {
+  const inspector = await import("node:inspector");
+  inspector.open(port, "127.0.0.1");
+  log("INFO", "Tule: waiting for a debugger");
+  inspector.waitForDebugger();
 }
 
 const milliseconds = (since) => Number(process.hrtime.bigint() - since) / 1e6;
