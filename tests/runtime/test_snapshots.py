@@ -388,6 +388,33 @@ def test_a_snapshot_whose_process_died_is_taken_again(bench):
     assert second["at"] > first["at"]
 
 
+LYING = """
+import json, os, socket
+for name in os.listdir("/proc/self/fd"):
+    try:
+        sock = socket.socket(fileno=os.dup(int(name)))
+    except OSError:
+        continue
+    if sock.type == socket.SOCK_SEQPACKET:
+        for text in (b"{", b"[]", b"7", b"[" * 50000, b'{"ended": ["x"]}', b'{"restored": {}}', b'{"code": 1e999}',
+                     b'{"ended": "python3.11-1", "code": 0}', b'{"restored": "python3.11-2"}', bytes([255])):
+            sock.send(text)
+    sock.close()
+
+def handler(event, context): return 1
+"""
+
+
+def test_what_an_origin_says_out_of_turn_harms_nobody(bench):
+    other = bench.version({"app.py": "def handler(event, context): return 2"}, name="other")
+    assert bench.invoke(other).payload == b"2"
+    version = published(bench, LYING)
+    assert snapshot(bench, version).reason == ""
+    assert bench.invoke(version).payload == b"1"
+    again = bench.invoke(other)
+    assert (again.payload, again.cold) == (b"2", False)
+
+
 def test_what_can_not_be_forked_is_told_so(bench):
     node = bench.version({"app.mjs": "export const handler = async () => 1;"}, runtime="nodejs22.x", snap_start=True)
     assert "nodejs22.x" in snapshot(bench, node).reason

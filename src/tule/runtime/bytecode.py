@@ -1,8 +1,8 @@
 """Python's bytecode for packages: compiled once, after the first cold start has shown what a function imports.
 
 A package is shared read-only, so Python itself can't keep what it compiles of it, and would compile all of it in every
-cold start. Where there is much of that, the sources that were imported are compiled here, and later instances get a tree
-of the package's files with the bytecode beside them. It is made of the package alone, whatever an instance says.
+cold start. Where there is much of that, the sources that were imported are compiled here, and later instances get a
+tree of the package's files with the bytecode beside them. It is made of the package alone, whatever an instance says.
 """
 
 import asyncio

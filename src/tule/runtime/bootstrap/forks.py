@@ -21,8 +21,8 @@ class Forks:
         self._socks: dict[socket.socket, str] = {}
         self._waiting: dict[str, dict[str, Any]] = {}
         """Instances that were ordered and have not reported."""
-        self._pids: dict[str, tuple[str, int]] = {}
-        """(origin, pid) by instance."""
+        self._pids: dict[str, tuple[str, int, int]] = {}
+        """(origin, pid, a descriptor of that process) by instance."""
         self._killed: set[str] = set()
 
     def open(self, name: str) -> int:
@@ -59,12 +59,13 @@ class Forks:
                 continue
             try:
                 message = json.loads(data)
-                restored, ended = message.get("restored", ""), message.get("ended", "")
+                restored, ended = str(message.get("restored", "")), str(message.get("ended", ""))
                 code = int(message.get("code", 0))
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
-            if restored in self._waiting and self._waiting[restored]["snapshot"] == self._socks[sock]:
-                self._started(restored, _sender(extra))
+            pid = _sender(extra)
+            if pid and restored in self._waiting and self._of(restored) == self._socks[sock]:
+                self._started(restored, pid)
             elif ended and self._of(ended) == self._socks[sock]:
                 self._ended(ended, code)
 
@@ -75,7 +76,11 @@ class Forks:
 
     def _started(self, name: str, pid: int) -> None:
         message = self._waiting.pop(name)
-        self._pids[name] = (message["snapshot"], pid)
+        try:
+            self._pids[name] = (message["snapshot"], pid, os.pidfd_open(pid))
+        except OSError:  # it has ended, and its origin is about to say so
+            self._waiting[name] = message
+            return
         if message.get("group", True):
             shape = {"groups": self._zygote.settings["groups"], "id": name}
             try:
@@ -91,7 +96,8 @@ class Forks:
         self.kill(name)  # its own word is not enough
         self._killed.discard(name)
         self._waiting.pop(name, None)
-        self._pids.pop(name, None)
+        if name in self._pids:
+            os.close(self._pids.pop(name)[2])
         self._zygote.say({"ended": name, "code": code})
 
     def _lost(self, sock: socket.socket) -> None:
@@ -105,19 +111,22 @@ class Forks:
     def kill(self, name: str) -> None:
         """End an instance, now or as soon as it reports; nothing for names of others."""
         if name in self._pids:
-            pid = self._pids[name][1]
-            for target in (-pid, pid):
-                try:
-                    os.kill(target, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    continue
+            _, pid, pidfd = self._pids[name]
+            try:
+                signal.pidfd_send_signal(
+                    pidfd, signal.SIGKILL
+                )  # fails if it has ended, and its number may be another's
+                os.killpg(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
         elif name in self._waiting:
             self._killed.add(name)
 
 
 def _sender(extra: Sequence[tuple[int, int, bytes]]) -> int:
+    """Whose message it is, by the kernel's word; 0 if it says nothing."""
     for level, kind, data in extra:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid: int = struct.unpack("3i", data[:12])[0]
-            return pid
-    raise OSError("A fork reported without credentials.")
+            return max(pid, 0)
+    return 0
