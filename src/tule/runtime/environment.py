@@ -36,9 +36,9 @@ def _node_folder(runtime: str) -> str:
 def _search_paths(runtime: str, task: str, own: str, opt: str) -> dict[str, str]:
     """AWS's NODE_PATH and LD_LIBRARY_PATH, and where Tule has the runtime's own SDK for JavaScript."""
     libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", own, f"{own}/lib", task, f"{task}/lib"]
-    found = {"LD_LIBRARY_PATH": ":".join([*libraries, *([f"{opt}/lib"] if opt else [])])}
+    found = {"LD_LIBRARY_PATH": ":".join([*libraries, f"{opt}/lib"])}
     if runtime.startswith("nodejs"):
-        layers = [f"{opt}/nodejs/{_node_folder(runtime)}/node_modules", f"{opt}/nodejs/node_modules"] if opt else []
+        layers = [f"{opt}/nodejs/{_node_folder(runtime)}/node_modules", f"{opt}/nodejs/node_modules"]
         found["NODE_PATH"] = ":".join([*layers, f"{own}/node_modules", "/var/node_modules", own, task])
     return found
 
@@ -65,7 +65,7 @@ def variables(  # noqa: PLR0913 - what the names below are made of
         "TZ": ":UTC",
         # Its user has no entry in /etc/passwd to look a home up in.
         "HOME": "/tmp",  # noqa: S108 - the instance's own
-        "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin" + (f":{opt}/bin" if opt else ""),
+        "PATH": f"/var/lang/bin:{programs}/usr/local/bin:/usr/bin:/bin:{opt}/bin",
         **_search_paths(version.runtime, task_root, runtime_dir, opt),
         **trust,
         **version.environment,

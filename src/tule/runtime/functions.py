@@ -290,7 +290,7 @@ class Functions:
         tree = supply.tree
         code = self.packages.path(version.code)
         layers = await self.packages.merged(version.layers)
-        opt = environment.OPT if tree else layers
+        opt = environment.OPT if tree or not layers else layers
         variables = environment.variables(
             version,
             interpreter,
