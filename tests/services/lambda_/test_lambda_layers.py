@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from conftest import package
+from conftest import PATIENT, package
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_python_finds_modules_of_layers_and_later_layers_win(functions):
     assert layers[0]["CodeSize"] == under["Content"]["CodeSize"]
 
     client.update_function_configuration(FunctionName="worker", Layers=layers_reversed(layers))
-    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig=PATIENT)
     assert called(client)[0] == "first"
 
 
@@ -165,7 +165,7 @@ def test_a_function_keeps_a_layer_that_is_deleted(functions):
     client.update_function_configuration(FunctionName="worker", MemorySize=256)
 
     assert called(client) == "kept"
-    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig=PATIENT)
     client.update_function_configuration(FunctionName="worker", Layers=[])
     assert "Layers" not in client.get_function_configuration(FunctionName="worker")
 

@@ -7,7 +7,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from patience import eventually, first_message
 
-from conftest import package
+from conftest import PATIENT, package
 from tule.testing.server import Tule
 
 TELLING = """
@@ -37,7 +37,7 @@ def staged(functions):
 
 def stage(client, text):
     client.update_function_configuration(FunctionName="worker", Environment={"Variables": {"STAGE": text}})
-    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig=PATIENT)
 
 
 def called(client, **names):
@@ -107,8 +107,8 @@ def test_create_and_update_may_publish_at_once(functions):
     client = functions.client
 
     made = functions.create(TELLING, Publish=True)
-    client.get_waiter("function_active_v2").wait(FunctionName="worker", Qualifier="1", WaiterConfig={"Delay": 0.02})
-    client.get_waiter("function_active_v2").wait(FunctionName="worker", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_active_v2").wait(FunctionName="worker", Qualifier="1", WaiterConfig=PATIENT)
+    client.get_waiter("function_active_v2").wait(FunctionName="worker", WaiterConfig=PATIENT)
     code = package({"app.py": "def handler(event, context):\n    return 'second'\n"})
     second = client.update_function_code(FunctionName="worker", ZipFile=code, Publish=True)
 
@@ -428,7 +428,7 @@ def test_a_version_with_snap_start_is_active_when_its_snapshot_is_taken(function
     functions.deploy(TELLING, SnapStart={"ApplyOn": "PublishedVersions"})
 
     made = client.publish_version(FunctionName="worker")
-    client.get_waiter("function_active_v2").wait(FunctionName="worker", Qualifier="1", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_active_v2").wait(FunctionName="worker", Qualifier="1", WaiterConfig=PATIENT)
 
     assert made["State"] == "Pending"
     latest = client.get_function_configuration(FunctionName="worker")["SnapStart"]

@@ -7,6 +7,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from patience import eventually
 
+from conftest import PATIENT
 from tule.testing.server import Tule
 
 ASKED = """
@@ -29,7 +30,7 @@ def published(functions):
     functions.deploy(ASKED)
     client.publish_version(FunctionName="worker")
     client.update_function_configuration(FunctionName="worker", Description="second")
-    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig={"Delay": 0.02})
+    client.get_waiter("function_updated_v2").wait(FunctionName="worker", WaiterConfig=PATIENT)
     client.publish_version(FunctionName="worker")
     return client
 

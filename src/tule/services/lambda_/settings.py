@@ -273,9 +273,9 @@ def logging_config(config: Members[str, Any], name: str) -> Logging:
 def check_tags(tags: Members[str, str]) -> None:
     if len(tags) > limits.TAGS_MAX:
         raise InvalidParameterValueError("Number of tags exceeds resource tag limit.")
-    egress = tags.get(EGRESS_TAG, "all")
+    egress = tags.get(EGRESS_TAG, "")
     if egress not in EGRESS:
         raise InvalidParameterValueError(
             f"The tag {EGRESS_TAG}, which says where a function may connect to, is {egress}: it has to be one of "
-            f"{', '.join(EGRESS)}."
+            f"{', '.join(where for where in EGRESS if where)}."
         )

@@ -1,0 +1,1 @@
+"""One handler per operation, split by what it is about."""
