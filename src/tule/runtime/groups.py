@@ -25,6 +25,10 @@ CORE_MB: Final = 1769
 PERIOD_US: Final = 20_000
 """AWS slices CPU time by 20 ms: what a function has used of its part of those is given back with the next."""
 
+LEAST_SHARES: Final = 15
+LEAST_WEIGHT: Final = 1
+"""Of 1024 and of 100: what niceness 19 weighs, in whole numbers."""
+
 QUOTA_LEAST_US: Final = 1_000
 """The kernel takes no less."""
 
@@ -49,8 +53,21 @@ class Groups:
         for attempt in (_version_2, _version_1):
             found = attempt(name, root)
             if found is not None:
-                return cls(*found)
+                groups = cls(*found)
+                groups.weigh_little()
+                return groups
         return cls()
+
+    def weigh_little(self) -> None:
+        """All functions together get as much of a busy core as one process of the least niceness: within a group,
+        niceness counts among its own processes alone."""
+        if "cpu" not in self.controllers:
+            return
+        with suppress(OSError):
+            if self.version == 2:
+                (self.folders["all"] / "cpu.weight").write_text(str(LEAST_WEIGHT))
+            else:
+                (self.folders["cpu"] / "cpu.shares").write_text(str(LEAST_SHARES))
 
     # -- for zygotes, which see them in their tree
 

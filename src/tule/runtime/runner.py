@@ -64,6 +64,8 @@ class Runner:
         self._mount_point = tempfile.mkdtemp(prefix="tree-", dir=settings["scratch"])
         self.tree = bool(settings["tree"])
         self.groups: Groups = settings.pop("groups")
+        if "cpu" not in self.groups.controllers:
+            _weigh_little()
         self._egress: tuple[int, socket.socket] | None = None
         self._wakeup, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -388,7 +390,6 @@ def main() -> None:
     confinement.die_with_parent(settings["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        _weigh_little()
         confinement.prctl(confinement.PR_SET_CHILD_SUBREAPER, 1)
         sweep()
         offered = 0 if settings.get("bare") else probe(settings["scratch"])
