@@ -253,7 +253,7 @@ class Supply:
         python = interpreter if interpreter.kind == "python" else self._own
         shown = [*self._names_shown.files]
         shown += [(python.prefix, python.prefix)] if python.prefix != "/usr" else []
-        readable = [python.prefix]
+        readable = [python.prefix, _bootstrap_folder()]
         sdk_folder = ""
         if interpreter.kind == "node":
             empty = self._settings.scratch / "empty"
@@ -352,9 +352,7 @@ class Supply:
             if zygote.endswith(LOADED):
                 command.append(",".join(sdk.NODE_PRELOADED))
         else:
-            from tule.runtime import bootstrap
-
-            folder = "/var/runtime/bootstrap" if tree else str(Path(bootstrap.__file__).parent)
+            folder = "/var/runtime/bootstrap" if tree else _bootstrap_folder()
             command = [interpreter.program, "-S", f"{folder}/program.py"]
         wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
         return [wrapper, *command] if wrapper else command
@@ -485,6 +483,13 @@ class Supply:
 
     def parked(self) -> set[str]:
         return {instance.name for waiting in self._parked.values() for instance in waiting}
+
+
+def _bootstrap_folder() -> str:
+    """Where the programs lie that become execution environments."""
+    from tule.runtime import bootstrap
+
+    return str(Path(bootstrap.__file__).parent)
 
 
 def scratch_folder(base: Path) -> Path:
