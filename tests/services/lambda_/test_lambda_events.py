@@ -39,12 +39,6 @@ def take(cloud, queue="seen"):
     return first_message(sqs, url, MessageAttributeNames=["All"])
 
 
-def is_empty(cloud, queue="seen"):
-    sqs = cloud.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    return "Messages" not in sqs.receive_message(QueueUrl=url)
-
-
 def hop(cloud, name="lambda:worker/async"):
     for line in cloud.admin("ledger")["hops"]:
         if line["hop"] == name:
@@ -66,32 +60,6 @@ def test_an_event_runs_once_and_is_accounted_for(cloud, workers):
     assert json.loads(take(cloud)["Body"]) == {"n": 1}
     until_settled(cloud)
     assert hop(cloud)["fates"] == {"delivered": 1}
-
-
-def test_a_failing_event_is_tried_three_times_and_then_dead_lettered(cloud, workers):
-    sqs = cloud.client("sqs")
-    sqs.create_queue(QueueName="seen")
-    sqs.create_queue(QueueName="dead")
-    arn = "arn:aws:sqs:us-east-1:000000000000:dead"
-    workers.deploy(RECORD, Timeout=30, DeadLetterConfig={"TargetArn": arn})
-    cloud.clock_pause()
-
-    workers.client.invoke(FunctionName="worker", InvocationType="Event", Payload=b'{"fail": true}')
-
-    take(cloud)
-    cloud.advance("59s")
-    assert is_empty(cloud)
-    cloud.advance("2s")
-    take(cloud)
-    cloud.advance("121s")
-    take(cloud)
-    dead = take(cloud, "dead")
-    assert json.loads(dead["Body"]) == {"fail": True}
-    attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
-    assert attributes["ErrorCode"] == "200"
-    assert "as asked" in attributes["ErrorMessage"]
-    until_settled(cloud)
-    assert hop(cloud)["fates"] == {"dead-lettered": 1}
 
 
 def test_an_event_survives_a_crash(cloud, workers):
