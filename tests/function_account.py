@@ -1,5 +1,6 @@
 """One account of a real Tule, and functions in it: deployed, called, listened to."""
 
+import asyncio
 import json
 import tempfile
 import time
@@ -8,9 +9,12 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
+
 import function_packages
 from installed import CACHE
-from tule.testing.server import Tule
+from tule.testing.postgresql import PostgresServer
+from tule.testing.server import Tule, free_port
 
 WITHIN_S = 60.0
 """A guard against waiting for ever, not an expectation."""
@@ -34,6 +38,33 @@ def tule_with_caches(**options):
             (Path(home) / name).symlink_to(kept)
         with Tule(home, memory=True, **options) as running:
             yield running
+
+
+class LocalPostgres:
+    """A PostgreSQL on a port of this machine's loopback, and a Tule whose functions reach it there."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.server = PostgresServer()
+
+    def execute(self, statement):
+        async def work():
+            connection = await asyncpg.connect(f"{self.server.url}&port={self.port}")
+            await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(work())
+
+    @property
+    def url(self):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self):
+        self.server.start(listen_addresses="127.0.0.1", port=str(self.port))
+        return self
+
+    def __exit__(self, *_):
+        self.server.remove()
 
 
 def reports(count):

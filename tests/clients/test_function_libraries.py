@@ -1,17 +1,13 @@
 """Libraries that functions are written with, unmodified, each in its usual form."""
 
-import asyncio
 import json
 import subprocess
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 import function_packages
-from function_account import Account, eventually, fetch, reports
-from tule.testing.postgresql import PostgresServer
-from tule.testing.server import free_port
+from function_account import Account, LocalPostgres, eventually, fetch, reports, tule_with_caches
 
 HERE = Path(__file__).parent
 NODE = HERE / "functions"
@@ -125,26 +121,15 @@ def test_express_behind_serverless_http(account):
         assert fetch("GET", f"{url}/none")[0] == 404
 
 
-@pytest.fixture
-def database():
-    """The URL of a PostgreSQL on the loopback that functions reach."""
-    server = PostgresServer()
-    port = free_port()
-    server.start(listen_addresses="127.0.0.1", port=str(port))
-
-    async def prepare():
-        connection = await asyncpg.connect(f"{server.url}&port={port}")
-        await connection.execute("CREATE TABLE users (id int PRIMARY KEY, name text)")
-        await connection.close()
-
-    asyncio.run(prepare())
-    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    server.remove()
+def test_node_postgres_keeps_its_pool(fresh_account):
+    with LocalPostgres() as database, tule_with_caches(host_port=database.port) as tule:
+        database.execute("CREATE TABLE users (id int PRIMARY KEY, name text)")
+        keep_a_pool(Account(tule, fresh_account), database.url)
 
 
-def test_node_postgres_keeps_its_pool(account, database):
+def keep_a_pool(account, url):
     files = {"app.mjs": NODE / "pool.mjs", **function_packages.modules("pg")}
-    name = account.create("pool", files, "app.handler", "nodejs20.x", DATABASE_URL=database)
+    name = account.create("pool", files, "app.handler", "nodejs20.x", DATABASE_URL=url)
     insert = {"text": "INSERT INTO users VALUES ($1, $2) RETURNING pg_backend_pid() AS pid", "values": [1, "Ada"]}
     made, failed = account.invoke(name, insert)
     assert (failed, made["total"]) == (None, 1)

@@ -1,15 +1,14 @@
 """The samples, deployed as they are: read from TULE_SAMPLES, which continuous integration sets."""
 
-import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from samples_cloud import Cloud
 
 import function_packages
-from function_account import Account
 
 
 @pytest.fixture(scope="session")
@@ -30,32 +29,6 @@ def stripped(samples, tmp_path_factory):
     (place / "node_modules").symlink_to(project / "node_modules")
     subprocess.run(["node", "samples/harness/build.mjs", place / "built"], cwd=place, check=True)
     return place / "built"
-
-
-class Cloud(Account):
-    """An account with samples in it."""
-
-    def __init__(self, tule, number, samples, stripped):
-        super().__init__(tule, number)
-        self._samples = samples
-        self._stripped = stripped
-        entries = json.loads((samples / "manifest.json").read_text())
-        self._manifest = {entry["id"]: entry for entry in entries}
-
-    def deploy(self, sample, name=None, *, packages=(), more=None, timeout_s=30, **environment):
-        """A sample as a function, with the harness's prelude for names that it uses and does not declare."""
-        entry = self._manifest[sample]
-        source = self._samples / entry["file"]
-        files = {f"{sample}.mjs": source if source.suffix == ".mjs" else self._stripped / f"{sample}.mjs"}
-        files["prelude.mjs"] = self._samples / "harness" / "prelude.mjs"
-        files |= {**(function_packages.modules(*packages) if packages else {}), **(more or {})}
-        variables = {
-            "NODE_OPTIONS": "--import /var/task/prelude.mjs",
-            "AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE": "1",
-            **environment,
-        }
-        name = name or f"sample-{sample}"
-        return self.create(name, files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, **variables)
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Samples for Node, byte for byte, with what each must show."""
 
-import asyncio
 import json
 
-import asyncpg
 import pytest
+from samples_cloud import Cloud
 
-from function_account import fetch, reports
-from tule.testing.postgresql import PostgresServer
-from tule.testing.server import free_port
+from function_account import LocalPostgres, fetch, reports, tule_with_caches
 
 V2 = ("aws-sdk",)
 
@@ -100,6 +97,16 @@ def effects(lines):
     return [(entry["effect"], entry["order"]) for entry in told]
 
 
+def test_003_7_is_stopped_after_sixteen_hops(cloud):
+    cloud.deploy("003_7", "thisFunction", packages=V2, timeout_s=60)
+    assert cloud.invoke("thisFunction", {}) == (None, None)
+    lines = cloud.lines("thisFunction", reports(16))
+    failures = [line for line in lines if "Invoke Error" in line]
+    assert len(failures) == 1, "the level whose call was refused; those above take no notice"
+    assert "RecursiveInvocationException" in failures[0]
+    assert '"statusCode":400' in failures[0]
+
+
 def test_004_1_processes_a_batch_in_order(cloud):
     name = cloud.deploy("004_1")
     orders = [f"o{number}" for number in range(10)]
@@ -148,28 +155,19 @@ globalThis.Pool = class extends Given {
 """
 
 
-@pytest.fixture
-def users():
-    """The URL of a PostgreSQL with a table of twelve users, who say which backend read them."""
-    server = PostgresServer()
-    port = free_port()
-    server.start(listen_addresses="127.0.0.1", port=str(port))
-
-    async def prepare():
-        connection = await asyncpg.connect(f"{server.url}&port={port}")
-        await connection.execute(
-            "CREATE VIEW users AS SELECT generate_series(1, 12) AS id, pg_backend_pid() AS backend"
-        )
-        await connection.close()
-
-    asyncio.run(prepare())
-    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    server.remove()
+USERS = "CREATE VIEW users AS SELECT generate_series(1, 12) AS id, pg_backend_pid() AS backend"
+"""Twelve users, who say which backend read them."""
 
 
-def test_004_8_keeps_one_connection(cloud, users):
+def test_004_8_keeps_one_connection(samples, stripped, fresh_account):
+    with LocalPostgres() as database, tule_with_caches(host_port=database.port) as tule:
+        database.execute(USERS)
+        keep_one_connection(Cloud(tule, fresh_account, samples, stripped), database.url)
+
+
+def keep_one_connection(cloud, url):
     options = "--import /var/task/prelude.mjs --import /var/task/told.mjs"
-    name = cloud.deploy("004_8", packages=("pg",), more={"told.mjs": TOLD}, DATABASE_URL=users, NODE_OPTIONS=options)
+    name = cloud.deploy("004_8", packages=("pg",), more={"told.mjs": TOLD}, DATABASE_URL=url, NODE_OPTIONS=options)
     backends = set()
     for _ in range(2):
         answer, failed = cloud.invoke(name, {})

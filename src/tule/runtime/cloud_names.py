@@ -19,6 +19,7 @@ import structlog
 
 from tule.kernel.clocks import MachineClock
 from tule.runtime.authority import Authority, system_bundle
+from tule.runtime.reach import Address
 from tule.runtime.resolver import PORT, RESOLV_CONF, Resolver, Upstream
 
 ADDRESSES: Final = tuple(f"127.84.85.{last}" for last in range(76, 108))
@@ -54,10 +55,11 @@ class CloudNames:
         self._serve = serve
         self._making = asyncio.Lock()
         self._shown: Shown | None = None
-        self._resolvers: list[Resolver] = []
-        self._context: ssl.SSLContext | None = None
+        self._resolver: Resolver | None = None
         self.address = ""
         """Where the names lead; "" where Tule may not have one."""
+        self.addresses: list[Address] = []
+        """Where instances with networks of their own find the names, and where that is on this machine."""
         self.why_not = ""
         """What keeps Tule from it, for people."""
 
@@ -70,18 +72,8 @@ class CloudNames:
         return self._shown
 
     def close(self) -> None:
-        for resolver in self._resolvers:
-            resolver.close()
-
-    async def adopt(
-        self, datagrams: socket.socket, streams: socket.socket, https: socket.socket, *, forward: bool
-    ) -> None:
-        """Serve the names on sockets that are bound to `address` in another network.
-
-        Without `forward` no other name can be looked up there.
-        """
-        assert self._context is not None, "`shown` comes first"
-        await self._begin((datagrams, streams, https), Upstream() if forward else None)
+        if self._resolver is not None:
+            self._resolver.close()
 
     async def _make(self) -> Shown:
         sockets = self._bound()
@@ -90,49 +82,61 @@ class CloudNames:
             return Shown()
         now = datetime.fromtimestamp(self._machine.wall_ms() / 1000, UTC)
         authority = await asyncio.to_thread(Authority, self._folder, now)
-        self._context = authority.server_context()
+        datagrams, streams, https = sockets
         upstream = Upstream()
-        await self._begin(sockets, upstream)
+        self._resolver = Resolver(self.address, self._machine, upstream)
+        await self._resolver.serve(datagrams, streams)
+        await self._serve(https, authority.server_context())
         resolv_conf = self._scratch / f"resolv-{os.getpid()}.conf"
         resolv_conf.parent.mkdir(parents=True, exist_ok=True)
         resolv_conf.write_text(f"nameserver {self.address}\n{upstream.searching()}", encoding="utf-8")
         resolv_conf.chmod(0o644)
         return _shown(authority, resolv_conf)
 
-    async def _begin(
-        self, sockets: tuple[socket.socket, socket.socket, socket.socket], upstream: Upstream | None
-    ) -> None:
-        assert self._context is not None, "made with the authority"
-        datagrams, streams, https = sockets
-        resolver = Resolver(self.address, self._machine, upstream)
-        await resolver.serve(datagrams, streams)
-        self._resolvers.append(resolver)
-        await self._serve(https, self._context)
-
     def _bound(self) -> tuple[socket.socket, socket.socket, socket.socket] | None:
-        """Sockets for DNS and HTTPS on the first address that is free."""
+        """Sockets for DNS and HTTPS on the first address that is free.
+
+        Who may not have the ports proper takes others: in networks of their own instances find them at the proper ones.
+        """
         for address in ADDRESSES:
-            made: list[socket.socket] = []
             try:
-                for kind, port in ((socket.SOCK_DGRAM, PORT), (socket.SOCK_STREAM, PORT), (socket.SOCK_STREAM, HTTPS)):
-                    sock = socket.socket(socket.AF_INET, kind)
-                    made.append(sock)
-                    sock.setblocking(False)
-                    if kind == socket.SOCK_STREAM:
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind((address, port))
+                made = _at(address, PORT, HTTPS)
             except OSError as error:
-                for sock in made:
-                    sock.close()
                 if error.errno == errno.EADDRINUSE:
                     continue
-                self.why_not = _reason(error)
-                return None
+                if error.errno not in (errno.EACCES, errno.EPERM):
+                    self.why_not = f"{address} can't be used: {error.strerror or error}"
+                    return None
+                made = _at(address, 0, 0)
             self.address = address
-            datagrams, streams, https = made
-            return datagrams, streams, https
+            datagrams, streams, https = (sock.getsockname()[1] for sock in made)
+            self.addresses = [
+                ("udp", address, PORT, address, datagrams),
+                ("tcp", address, PORT, address, streams),
+                ("tcp", address, HTTPS, address, https),
+            ]
+            return made
         self.why_not = f"all of {ADDRESSES[0]} to {ADDRESSES[-1]} are taken"
         return None
+
+
+def _at(address: str, dns: int, https: int) -> tuple[socket.socket, socket.socket, socket.socket]:
+    """Sockets for names, long answers and calls, bound to these ports, or to any for 0."""
+    made: list[socket.socket] = []
+    try:
+        for kind, port in ((socket.SOCK_DGRAM, dns), (socket.SOCK_STREAM, dns), (socket.SOCK_STREAM, https)):
+            sock = socket.socket(socket.AF_INET, kind)
+            made.append(sock)
+            sock.setblocking(False)
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address, port))
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+    datagrams, streams, calls = made
+    return datagrams, streams, calls
 
 
 def _shown(authority: Authority, resolv_conf: Path) -> Shown:
@@ -150,12 +154,3 @@ def _shown(authority: Authority, resolv_conf: Path) -> Shown:
         "SSL_CERT_FILE": BUNDLE_IN_TREE,
     }
     return Shown(tuple(files), variables)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            "only root may listen on ports 53 and 443 here; run Tule as root, or let everybody have them: "
-            "sysctl net.ipv4.ip_unprivileged_port_start=53"
-        )
-    return f"{ADDRESSES[0]} can't be used: {error.strerror or error}"

@@ -1,5 +1,6 @@
 """What of this machine functions reach from networks of their own, and under which address."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,7 +23,7 @@ class Reach:
     host_ports: tuple[int, ...] = ()
     """Services on this machine's loopback that functions find at their own."""
 
-    def addresses(self, endpoint_url: str, names_address: str) -> list[Address]:
+    def addresses(self, endpoint_url: str, names: Sequence[Address] = ()) -> list[Address]:
         """Everything that instances find in their networks: Tule, AWS's names, name servers and the host's services."""
         endpoint = urlsplit(endpoint_url)
         host, port = endpoint.hostname or LOOPBACK, endpoint.port or 80
@@ -33,12 +34,10 @@ class Reach:
             found["tcp", LOOPBACK, self.public_port] = (host, port)
         for service in self.host_ports:
             found.setdefault(("tcp", LOOPBACK, service), (LOOPBACK, service))
-        servers = [names_address] if names_address else _local_name_servers()
-        for server in servers:
+        for server in () if names else _local_name_servers():
             for kind in ("udp", "tcp"):
                 found[kind, server, 53] = (server, 53)
-        if names_address:
-            found["tcp", names_address, 443] = (names_address, 443)
+        found |= {(kind, inside, at): (outside, there) for kind, inside, at, outside, there in names}
         return [(*inside, *outside) for inside, outside in found.items()]
 
 

@@ -153,11 +153,11 @@ class Supply:
 
     def _runner_settings(self) -> dict[str, Any]:
         settings = self._settings
-        names_address = self._names.address if self._names is not None and not settings.bare else ""
+        names = self._names.addresses if self._names is not None and not settings.bare else []
         reach = settings.sandbox.reach
         return {
             "packages": str(settings.packages), "scratch": str(settings.scratch), "bare": settings.bare,
-            "reach": reach.addresses(settings.endpoint_url, names_address),
+            "reach": reach.addresses(settings.endpoint_url, names),
             "public_port": reach.public_port, "functions_port": urlsplit(settings.endpoint_url).port or 0,
         }  # fmt: skip
 
