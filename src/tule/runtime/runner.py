@@ -33,8 +33,15 @@ WATCH_EVERY_S: Final = 0.1
 BOOTSTRAP: Final = str(Path(confinement.__file__).parent)
 IN_TREE: Final = "/var/runtime/bootstrap"
 
+CONFIGURATION: Final = (
+    "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts",
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd",
+    "pki", "protocols", "python3", "resolv.conf", "services", "ssl", "timezone",
+)  # fmt: skip
+"""What programs read of /etc. The rest of it is the host's own business: passwords, keys, other services' settings."""
+
 READABLE: Final = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc",
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/proc", *(f"/etc/{name}" for name in CONFIGURATION),
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
 )  # fmt: skip
 

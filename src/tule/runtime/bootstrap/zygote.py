@@ -118,6 +118,8 @@ class Zygote:
 
     def _obey(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        for fd in fds:  # else the first processes of nests would inherit what is an instance's alone
+            os.set_inheritable(fd, False)
         if not data:
             os._exit(0)
         message = json.loads(data)
