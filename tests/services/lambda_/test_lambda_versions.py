@@ -471,3 +471,19 @@ def test_an_instance_is_made_anew_when_a_tag_changes_how(functions):
     assert called(client)[0] != first
     told = refusal(lambda: client.tag_resource(Resource=arn, Tags={"tule:egress": "somewhere"}))
     assert "it has to be one of all, tule-only, none" in told[2]
+
+
+def test_what_an_alias_had_does_not_come_back_with_its_name(staged):
+    staged.create_alias(FunctionName="worker", Name="live", FunctionVersion="1")
+    staged.put_function_event_invoke_config(FunctionName="worker", Qualifier="live", MaximumRetryAttempts=0)
+    staged.create_function_url_config(FunctionName="worker", Qualifier="live", AuthType="NONE")
+    staged.add_permission(FunctionName="worker", Qualifier="live", StatementId="s", Action="lambda:InvokeFunction",
+                          Principal="s3.amazonaws.com")  # fmt: skip
+
+    staged.delete_alias(FunctionName="worker", Name="live")
+    staged.create_alias(FunctionName="worker", Name="live", FunctionVersion="1")
+
+    named = {"FunctionName": "worker", "Qualifier": "live"}
+    assert refusal(lambda: staged.get_function_event_invoke_config(**named))[1] == 404
+    assert refusal(lambda: staged.get_function_url_config(**named))[1] == 404
+    assert refusal(lambda: staged.get_policy(**named))[1] == 404

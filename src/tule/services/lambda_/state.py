@@ -127,6 +127,7 @@ def publish(txn: Txn, version: Function) -> None:
 def erase_version(txn: Txn, name: str, version: str) -> None:
     txn.delete(pack("version", int(version)))
     txn.delete(_policy_key(version))
+    invoking_state.erase_config(txn, version)
     txn.delist(VERSIONS, version_entry(name, version))
 
 
@@ -142,6 +143,8 @@ def write_alias(txn: Txn, alias: Alias) -> None:
 def erase_alias(txn: Txn, name: str) -> None:
     txn.delete(pack("alias", name))
     txn.delete(_policy_key(name))
+    invoking_state.erase_config(txn, name)
+    invoking_state.erase_url(txn, name)
 
 
 def all_aliases(txn: ReadTxn, after: str = "", limit: int = 100_000) -> list[Alias]:

@@ -111,6 +111,11 @@ async def list_aliases(ctx: Context, request: Request) -> dict[str, Any]:
     return result
 
 
+def _provisioned_behind(txn: ReadTxn, alias: str) -> list[str]:
+    """The versions that have provisioned instances by an alias."""
+    return [] if state.read_provisioned(txn, alias) is None else versions_behind(txn, alias)
+
+
 def _check_provisioning(txn: ReadTxn, alias: Alias) -> None:
     """Its provisioned instances follow an alias, so it can't go where there can be none."""
     if alias.version == LATEST:
@@ -137,11 +142,11 @@ async def update_alias(ctx: Context, request: Request) -> dict[str, Any]:
             weights=old.weights if request.get("RoutingConfig") is None else _weights(request),
         )
         _check_routing(ctx, txn, name, alias.version, alias.weights)
-        if state.read_provisioned(txn, old.name) is not None:
-            _check_provisioning(txn, alias)
-        touched = versions_behind(txn, old.name)
+        touched = _provisioned_behind(txn, old.name)
         state.write_alias(txn, alias)
-        return alias, [*touched, *versions_behind(txn, old.name)], state.total_provisioned(txn)
+        if touched:
+            _check_provisioning(txn, alias)
+        return alias, [*touched, *_provisioned_behind(txn, old.name)], state.total_provisioned(txn)
 
     alias, touched, total = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)
     execution(ctx.env).provision(name, dict.fromkeys(touched), total)
@@ -155,7 +160,7 @@ async def delete_alias(ctx: Context, request: Request) -> dict[str, Any]:
     def delete(txn: Txn) -> tuple[list[str], int]:
         if state.read_function(txn) is None:
             raise function_not_found(ctx.request, name._replace(qualifier=""))
-        touched = versions_behind(txn, name.qualifier)
+        touched = _provisioned_behind(txn, name.qualifier)
         state.erase_provisioned(txn, name.name, name.qualifier)
         state.erase_alias(txn, name.qualifier)
         return touched, state.total_provisioned(txn)
