@@ -32,6 +32,21 @@ CALLER = """
         return json.load(answer["Payload"])
 """
 
+NODE_CALLER = """
+    import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
+    const client = new LambdaClient({ maxAttempts: 1 });
+
+    export const handler = async (event, context) => {
+        const Payload = JSON.stringify({ n: event.n + 1 });
+        try {
+            const answer = await client.send(new InvokeCommand({ FunctionName: context.functionName, Payload }));
+            return JSON.parse(answer.Payload.transformToString());
+        } catch (error) {
+            return { hops: event.n, end: error.name, status: error.$metadata?.httpStatusCode };
+        }
+    };
+"""
+
 SENDER = """
     import boto3, json
 
@@ -73,6 +88,14 @@ def delivered(tule, hop):
 
 def test_a_function_that_calls_itself_is_stopped_after_sixteen_hops(functions):
     functions.deploy(CALLER, Timeout=60)
+
+    answer = functions.client.invoke(FunctionName="worker", Payload=b'{"n": 1}')
+
+    assert json.load(answer["Payload"]) == {"hops": 16, "end": "RecursiveInvocationException", "status": 400}
+
+
+def test_the_javascript_sdk_hands_the_chain_on_as_well(functions):
+    functions.deploy(NODE_CALLER, runtime="nodejs22.x", Timeout=120)
 
     answer = functions.client.invoke(FunctionName="worker", Payload=b'{"n": 1}')
 

@@ -28,6 +28,23 @@ STREAMER = """
 """
 
 
+READER = """
+    import { InvokeWithResponseStreamCommand, LambdaClient } from "@aws-sdk/client-lambda";
+    const client = new LambdaClient({ maxAttempts: 1 });
+
+    export const handler = async (event) => {
+        const asked = { FunctionName: event.name, Payload: JSON.stringify({ chunks: 2, failAt: 1 }) };
+        const answer = await client.send(new InvokeWithResponseStreamCommand(asked));
+        const seen = [];
+        for await (const part of answer.EventStream) {
+            if (part.PayloadChunk) seen.push(Buffer.from(part.PayloadChunk.Payload).toString());
+            if (part.InvokeComplete) seen.push(part.InvokeComplete.ErrorCode);
+        }
+        return seen;
+    };
+"""
+
+
 def events(answer):
     return list(answer["EventStream"])
 
@@ -130,3 +147,14 @@ def test_a_reader_who_leaves_keeps_nobody_from_the_function(functions):
         return body(events(answer))
 
     assert eventually("the function to be free", again) == b"chunk 0;"
+
+
+def test_the_javascript_sdk_reads_streams_as_well(functions):
+    functions.deploy(STREAMER, "streamer", runtime="nodejs22.x", MemorySize=1769, Timeout=60)
+    functions.deploy(READER, runtime="nodejs22.x", MemorySize=1769, Timeout=60)
+
+    answer = functions.client.invoke(FunctionName="worker", Payload=b'{"name": "streamer"}')
+
+    seen = json.load(answer["Payload"])
+    assert "".join(seen[:-1]).startswith("chunk 0;")
+    assert seen[-1] == "Unhandled"
