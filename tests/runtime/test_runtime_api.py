@@ -5,8 +5,6 @@ import json
 
 import pytest
 
-from conftest import NotExecutable
-
 PROVIDED = {"runtime": "provided.al2023", "handler": "h"}
 
 CLIENT = """#!/usr/bin/python3 -IS
@@ -142,7 +140,7 @@ following()
     ("files", "message"),
     [
         ({"other": "x"}, "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"),
-        ({"bootstrap": NotExecutable("#!/bin/sh\n")}, "fork/exec /var/task/bootstrap: permission denied"),
+        ({"bootstrap": "exit 0"}, "fork/exec /var/task/bootstrap: permission denied"),
         ({"bootstrap": "#!/no/such/program\n"}, "fork/exec /var/task/bootstrap: no such file or directory"),
         ({"bootstrap": b"\x7fELF is not enough"}, "fork/exec /var/task/bootstrap: exec format error"),
     ],

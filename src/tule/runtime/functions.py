@@ -11,7 +11,7 @@ import structlog
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
 from tule.kernel.randomness import RandomSource
-from tule.runtime import debugger_packages, environment, rungs, snapshots
+from tule.runtime import debugger_packages, environment, programs, rungs, snapshots
 from tule.runtime.bytecode import Bytecode
 from tule.runtime.cloud_names import CloudNames
 from tule.runtime.cold_starts import ColdStarts, VersionStarts
@@ -32,7 +32,6 @@ from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
-from tule.runtime.programs import has_extensions
 from tule.runtime.provisioning import INIT_FAILED, InitAhead, Provisioning
 from tule.runtime.reach import Sandbox
 from tule.runtime.snapshots import Snapshots, Surroundings
@@ -308,7 +307,7 @@ class Functions:
             "log_stream": stream, "environment": variables, "sdk": supply.sdk_folder, "egress": self._egress(version),
             "opt": layers, "modules": environment.layer_modules(version.runtime, opt) if layers else [],
             "own_process": self.packages.brings_libraries(layers),
-            "supervised": has_extensions(layers) or "AWS_LAMBDA_EXEC_WRAPPER" in version.environment,
+            "supervised": programs.has_extensions(layers) or "AWS_LAMBDA_EXEC_WRAPPER" in version.environment,
         }  # fmt: skip
         if tree:
             claim |= self._compiled.claim(version, interpreter, layers)
@@ -395,10 +394,9 @@ class Functions:
     async def _interpreter(self, runtime: str) -> Interpreter:
         found = await self.interpreters.serving(runtime)
         if found is None:
-            need = (
-                "Node 20 or newer: install it, or pip install 'tule[node]'" if runtime.startswith("node") else runtime
-            )
+            need = self.interpreters.missing(runtime)
             raise RuntimeUnavailableError(f"{runtime} can't run here: this machine lacks {need}.")
+        await programs.prepare(found, self._cache)
         if runtime not in self._warnings:
             self._warnings[runtime] = self.interpreters.warning(runtime, found)
             if self._warnings[runtime]:

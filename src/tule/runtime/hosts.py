@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tule.runtime import toolchains
+
 PYTHON: Final = re.compile(r"python3\.(\d+)")
 NODE: Final = re.compile(r"nodejs(\d+)\.x")
 PROVIDED: Final = re.compile(r"provided\.al(\d+)")
+JAVA: Final = re.compile(r"java(\d+)(\.al2)?")
 PYTHON_MINORS: Final = range(10, 16)
 """What is looked for: the bootstrap needs 3.10, and 3.15 is the next."""
 
@@ -21,7 +24,7 @@ ASKED_WITHIN_S: Final = 10.0
 _PYTHON_QUESTION = "import sys; print(sys.version_info[1], sys.prefix, sys.executable, sep='\\n')"
 
 
-_NAMES: Final = {"python": "python3.{}", "node": "nodejs{}.x", "provided": "provided.al{}"}
+_NAMES: Final = {"python": "python3.{}", "node": "nodejs{}.x", "provided": "provided.al{}", "java": "java{}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Interpreter:
     """A program that runs functions."""
 
     kind: str
-    """python, node, or provided: the function brings its own."""
+    """python, node, java, or provided: the function brings its own."""
     number: int
     """Python 3's minor version, the major of others."""
     program: str
@@ -48,6 +51,7 @@ class Interpreters:
         own = Interpreter("python", sys.version_info[1], _own_program(), sys.base_prefix)
         self._pythons: dict[int, Interpreter | None] = {own.number: own}
         self._nodes: list[Interpreter] | None = None
+        self._javas: dict[int, str] | None = None
         self._asking = asyncio.Lock()
         self.own = own
 
@@ -60,7 +64,36 @@ class Interpreters:
                 return await self._node(int(match[1]))
             if match := PROVIDED.fullmatch(runtime):
                 return Interpreter("provided", int(match[1]), "", "/usr")
+            if match := JAVA.fullmatch(runtime):
+                return self._java(int(match[1]))
             return None
+
+    def missing(self, runtime: str) -> str:
+        """What this machine lacks for a runtime that nothing serves, and what to do."""
+        if runtime.startswith("node"):
+            return f"Node {OLDEST_NODE} or newer: install it, or pip install 'tule[node]'"
+        if match := JAVA.fullmatch(runtime):
+            package = f"Debian: openjdk-{match[1]}-jre-headless"
+            return f"Java {match[1]} or newer: install a JDK or JRE of that version ({package})"
+        if runtime.startswith("ruby"):
+            return (
+                "a Ruby that Tule can run. Bring Ruby and the gem aws_lambda_ric in a package of your own, with a "
+                "bootstrap, on provided.al2023"
+            )
+        if runtime.startswith("dotnet"):
+            return (
+                "a .NET that Tule can run. Publish the function as an executable (Amazon.Lambda.RuntimeSupport, "
+                "self-contained or Native AOT) on provided.al2023"
+            )
+        return runtime
+
+    def _java(self, wanted: int) -> Interpreter | None:
+        if self._javas is None:
+            self._javas = toolchains.javas(Path("~").expanduser())
+        number = toolchains.best_java(self._javas, wanted)
+        if not number:
+            return None
+        return Interpreter("java", number, f"{self._javas[number]}/bin/java", self._javas[number])
 
     def warning(self, runtime: str, serving: Interpreter) -> str:
         """What people should know about the choice, or ""."""

@@ -24,7 +24,16 @@ from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
-from tule.runtime.programs import is_program, managed, program_of
+from tule.runtime.programs import (
+    NODE_FOLDER,
+    NODE_IN_TREE,
+    NODE_PROGRAM,
+    is_program,
+    managed,
+    managed_command,
+    program_of,
+    shown_of,
+)
 from tule.runtime.reach import Sandbox
 from tule.runtime.resting import REST_AFTER_S, Resting
 from tule.runtime.runner_link import RunnerLink
@@ -41,11 +50,8 @@ DEBUGGED: Final = "+debug"
 """Ends the name of a zygote whose tree shows the debugger for functions that bring none."""
 """Ends the name of a zygote whose Node processes wait with the SDK loaded."""
 
-NODE_FOLDER: Final = Path(__file__).parent / "node"
 COMPILED: Final = "/var/compiled"
 """Where an instance finds the code that V8 has compiled for its function: an empty folder unless it gets one."""
-NODE_IN_TREE: Final = "/var/runtime/node"
-NODE_PROGRAM: Final = "/var/lang/bin/node"
 
 _log = structlog.get_logger("tule.runtime")
 
@@ -77,7 +83,7 @@ class Supply:
         names: CloudNames | None = None,
     ) -> None:
         self._settings = settings
-        self._around = Surroundings(machine, random, Supervisor(machine), lambda *told: self.write_log(*told))
+        self._around = Surroundings(machine, random, Supervisor(machine), self._write_log)
         self._names = names
         self._names_shown = Shown()
         self._machine = machine
@@ -272,6 +278,10 @@ class Supply:
             if zygote.endswith(DEBUGGED):
                 shown.append((self._debugger, debugger_packages.IN_TREE))
                 readable.append(self._debugger)
+        else:
+            program_shown, program_readable = shown_of(interpreter, self._settings.cache)
+            shown += program_shown
+            readable += program_readable
         return {
             "do": "zygote", "key": zygote, "python": python.program, "sdk": sdk_folder,
             "preload": sdk.PRELOADED if zygote.endswith("+sdk") else [], "shown": shown, "readable": readable,
@@ -301,7 +311,7 @@ class Supply:
             )  # joining a memory group takes 5 to 20 ms: none on this path
         self._refill_soon(zygote)
         if isinstance(instance, SupervisedInstance):
-            instance.program = program_of(claim, tree=self.tree)
+            instance.program = program_of(interpreter, claim, tree=self.tree, cache=self._settings.cache)
         if node:
             assert self._link is not None
             self._link.send({"do": "settle", "zygote": zygote, "id": instance.name, "claim": claim})
@@ -344,18 +354,8 @@ class Supply:
         return await self._start(zygote, message)
 
     def _argv(self, zygote: str, environment: dict[str, str]) -> list[str]:
-        interpreter = self._interpreters[zygote]
-        tree = self.tree
-        if interpreter.kind == "node":
-            program = NODE_PROGRAM if tree else interpreter.program
-            command = [program, f"{NODE_IN_TREE if tree else NODE_FOLDER}/bootstrap.mjs"]
-            if zygote.endswith(LOADED):
-                command.append(",".join(sdk.NODE_PRELOADED))
-        else:
-            folder = "/var/runtime/bootstrap" if tree else _bootstrap_folder()
-            command = [interpreter.program, "-S", f"{folder}/program.py"]
-        wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER")
-        return [wrapper, *command] if wrapper else command
+        preloaded = sdk.NODE_PRELOADED if zygote.endswith(LOADED) else ()
+        return managed_command(self._interpreters[zygote], environment, preloaded, tree=self.tree)
 
     async def start_snapshot(self, zygote: str) -> Instance:
         """An instance that others are to be forks of, once it has its function."""
@@ -389,6 +389,9 @@ class Supply:
         """Its init phase is over: from here on it has the part of the cores that goes with its memory."""
         if self._link is not None:
             self._link.send({"do": "limit", "id": instance.name, "mb": memory_mb})
+
+    def _write_log(self, version: FunctionVersion, stream: str, lines: list[str]) -> None:
+        self.write_log(version, stream, lines)
 
     def watch(self, instance: Instance, memory_mb: int) -> None:
         """Let the runner see to its memory, if no memory group does."""

@@ -253,7 +253,7 @@ def test_what_aws_refuses_is_refused_in_its_words(client, changes, code, message
     [
         ({"PackageType": "Image", "Code": {"ImageUri": "x"}}, "Image"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
-        ({"Runtime": "java21"}, "java21"),
+        ({"Runtime": "java8.al2"}, "java8.al2"),
         ({"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}}, "TenancyConfig"),
     ],
 )

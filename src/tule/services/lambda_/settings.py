@@ -11,7 +11,7 @@ from tule.services.lambda_.engine import EGRESS, EGRESS_TAG
 from tule.services.lambda_.models import Function, Logging
 from tule.services.lambda_.names import InvalidParameterValueError, InvalidRequestError
 
-RUNTIMES_HONOURED: Final = re.compile(r"python3\.\d+|nodejs\d+\.x|provided\.al\d+")
+RUNTIMES_HONOURED: Final = re.compile(r"python3\.\d+|nodejs\d+\.x|provided\.al\d+|java\d+|ruby\d\.\d|dotnet\d+")
 """What Tule runs. The host may lack a version, which the function runtime then says."""
 
 RUNTIMES_OF_AWS: Final = (
@@ -135,7 +135,7 @@ def check_runtime(operation: str, runtime: str) -> str:
         )
     if not RUNTIMES_HONOURED.fullmatch(runtime):
         raise OperationNotImplementedError(
-            "lambda", operation, f"Runtime {runtime} was given: Tule runs python3.*, nodejs*.x and provided.*."
+            "lambda", operation, f"Runtime {runtime} was given: Tule runs python3.*, nodejs*.x, java* and provided.*."
         )
     return runtime
 
