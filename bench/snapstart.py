@@ -21,6 +21,9 @@ from bench.harness import Bench, Row, main
 from bench.lambda_ import ROLE, client
 from bench.signing import Signer
 
+PYTHON = "python3.13"
+"""AWS has SnapStart from 3.12 on; this one has to be on the machine, for the packages are made for it."""
+
 CACHE = Path(tempfile.gettempdir()) / "tule-bench-packages"
 PAUSE_S = 0.5
 """Between a request that ends the instance and the one that is measured: what was used up is parked anew by then."""
@@ -71,20 +74,12 @@ export const handler = async (event) => {
 
 def packed(what: str) -> bytes | None:
     """The zip of a handler and what it brings; None where that can't be had."""
-    folder = CACHE / f"{sys.version_info[0]}.{sys.version_info[1]}-{'-'.join(BROUGHT[what]) or 'none'}"
+    version = PYTHON.removeprefix("python")
+    folder = CACHE / f"{version}-{'-'.join(BROUGHT[what]) or 'none'}"
     if BROUGHT[what] and not folder.exists():
         draft = folder.with_name(f".{folder.name}")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-warn-conflicts",
-            "--target",
-            str(draft),
-            *BROUGHT[what],
-        ]
+        options = ["--no-warn-conflicts", "--python-version", version, "--only-binary", ":all:", "--target", str(draft)]
+        command = [sys.executable, "-m", "pip", "install", "-q", *options, *BROUGHT[what]]
         if subprocess.run(command, check=False).returncode:
             return None
         draft.rename(folder)
@@ -128,9 +123,6 @@ class Caller:
         if served != 1:
             raise RuntimeError(f"this instance has answered {served} requests: that was no cold start")
         return took
-
-
-PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def deploy(bench: Bench, name: str, package: bytes, *, snap_start: bool = False, runtime: str = PYTHON) -> str:

@@ -328,7 +328,8 @@ def handler(event, context):
     status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
     mounted = libc.mount(b"x", b"/tmp", b"tmpfs", 0, b"")
     removed = libc.umount2(b"/tmp", 2)
-    return [status["CapEff"], status["CapPrm"], status["NoNewPrivs"], mounted, removed]
+    left = libc.unshare(0x10000000)
+    return [status["CapEff"], status["CapPrm"], status["NoNewPrivs"], status["Seccomp"], mounted, removed, left]
 """
 
 
@@ -337,7 +338,7 @@ def test_a_restored_instance_has_no_powers(bench):
     snapshot(bench, version)
     if not bench.functions.supply.tree:
         pytest.skip("no tree of its own here")
-    assert json.loads(bench.invoke(version).payload) == ["0" * 16, "0" * 16, "1", -1, -1]
+    assert json.loads(bench.invoke(version).payload) == ["0" * 16, "0" * 16, "1", "2", -1, -1, -1]
 
 
 def test_a_version_that_is_retired_leaves_no_process(bench):
