@@ -34,8 +34,9 @@ from tule.runtime.packages import Packages
 from tule.runtime.pools import Caps, Pools, Start
 from tule.runtime.provisioning import INIT_FAILED, InitAhead, Provisioning
 from tule.runtime.reach import Sandbox
+from tule.runtime.scratch import scratch_folder
 from tule.runtime.snapshots import Snapshots, Surroundings
-from tule.runtime.supply import Settings, Supply, scratch_folder
+from tule.runtime.supply import Settings, Supply
 from tule.runtime.worker import Worker
 
 _log = structlog.get_logger("tule.runtime")

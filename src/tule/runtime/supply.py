@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 import structlog
 
 from tule.kernel.clocks import MachineClock
-from tule.kernel.processes import lives
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
 from tule.runtime import debugger_packages, groups, rungs, sdk
@@ -495,15 +493,3 @@ def _bootstrap_folder() -> str:
     from tule.runtime import bootstrap
 
     return str(Path(bootstrap.__file__).parent)
-
-
-def scratch_folder(base: Path) -> Path:
-    """An empty folder for what instances need on the host; others may pass through it, not look into it."""
-    base.mkdir(mode=0o711, parents=True, exist_ok=True)
-    base.chmod(0o711)
-    for left in base.iterdir():
-        if left.name.isdigit() and not lives(int(left.name)):
-            shutil.rmtree(left, ignore_errors=True)
-    own = base / str(os.getpid())
-    own.mkdir(mode=0o711, exist_ok=True)
-    return own
