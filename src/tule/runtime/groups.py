@@ -96,12 +96,11 @@ class Groups:
             (folder / name).mkdir(exist_ok=True)
         if "pids" in self.controllers:
             self._write("pids", name, "pids.max", PROCESSES_MAX)
-        if self.version == 2:
-            with suppress(OSError):  # a kernel without swap has no such file
-                self._write("memory", name, "memory.swap.max", 0)
-            self._write("memory", name, "memory.oom.group", 1)
-        elif self.version == 1:
-            self._write("memory", name, "memory.swappiness", 0)
+        if "memory" in self.controllers:
+            without_swap = ("memory.swap.max", "memory.oom.group") if self.version == 2 else ("memory.swappiness",)
+            for file in without_swap:
+                with suppress(OSError):  # a kernel without swap has none of the first
+                    self._write("memory", name, file, int(file == "memory.oom.group"))
 
     def has(self, name: str) -> bool:
         return any((folder / name).exists() for folder in self.folders.values())
