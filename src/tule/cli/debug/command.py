@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from tule.cli.debug import launch
+from tule.cli.interrupting import end_on_signals
 from tule.cli.outcome import Failure
 from tule.cli.running import find, target_options
 
@@ -64,6 +65,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         "runtime": runtime,
         "port": DEFAULT_PORTS[language] if debug_port is None else debug_port,
     }
+    end_on_signals()
     found = running.admin("POST", "functions/debug", wanted)
     try:
         written = "" if no_launch_json else _launch_json(arn, found, code)

@@ -11,6 +11,7 @@ import click
 
 from tule.cli.deploy.command import find_template, pairs, stack_name_of
 from tule.cli.dev.telling import Telling
+from tule.cli.interrupting import end_on_signals
 from tule.cli.outcome import Failure
 from tule.cli.running import find, home_of, target_options
 
@@ -51,6 +52,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     template = find_template(path)
     name = stack_name or stack_name_of(template)
     given = pairs(parameters, "--parameter")
+    end_on_signals()
     developing = Developing(running, template, name, given, home_of(directory), Telling(as_json=as_json))
     try:
         developing.begin()

@@ -18,6 +18,9 @@ QUIET_MS: Final = 15
 LATEST_MS: Final = 400
 """A change counts after so long at the latest, however much is written (ours)."""
 
+ADDED: Final = 1
+"""What the library calls a file that is new (watchfiles.Change.added)."""
+
 LEFT_OUT: Final = frozenset(
     {"__pycache__", ".git", "node_modules", ".venv", ".aws-sam", ".mypy_cache", ".pytest_cache"}
 )  # fmt: skip
@@ -57,7 +60,9 @@ class Watch:
             found = self._notify.watch(LATEST_MS, QUIET_MS, 0, None)
             if isinstance(found, str):
                 raise KeyboardInterrupt
-            changed = {path for _, name in found if counts(path := Path(name)) and self._is_new(path)}
+            brief = {name for kind, name in found if kind == ADDED and not Path(name).exists()}  # editors' own files
+            paths = {Path(name) for _, name in found if name not in brief}
+            changed = {path for path in paths if counts(path) and self._is_new(path)}
             if changed:
                 return changed
 
