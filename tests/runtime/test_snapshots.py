@@ -378,6 +378,23 @@ def test_forks_that_wait_for_nobody_end_before_the_snapshot(make_bench, monkeypa
     assert "Restore Duration" in bench.invoke(version).log_tail.decode()
 
 
+def test_after_a_crowd_no_more_wait_than_before(make_bench):
+    bench = make_bench()
+    version = published(bench, COUNTING, NUMPY)
+    snapshot(bench, version)
+    answers(bench, version, [b'{"sleep": 0.3}'] * 6)
+
+    async def filled():
+        (found,) = bench.functions.snapshots._found.values()
+        async with asyncio.timeout(10):
+            while len(found.parked) < snapshots.PARKED:  # noqa: ASYNC110 - told by nobody
+                await asyncio.sleep(0.01)
+        async with found.filling:
+            return [one.state for one in bench.functions.instances()].count("parked")
+
+    assert bench.wait(filled()) == snapshots.PARKED
+
+
 def test_a_snapshot_whose_process_died_is_taken_again(bench):
     version = published(bench, COUNTING, NUMPY, name="dying")
     snapshot(bench, version)

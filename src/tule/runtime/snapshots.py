@@ -15,7 +15,13 @@ import structlog
 
 from tule.kernel.clocks import Handle, MachineClock
 from tule.runtime import outcomes
-from tule.runtime.contract import FunctionVersion, RestoreFailedError, RestoreTimeoutError, SnapshotOutcome
+from tule.runtime.contract import (
+    FunctionVersion,
+    RestoreFailedError,
+    RestoreTimeoutError,
+    RuntimeUnavailableError,
+    SnapshotOutcome,
+)
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import CLAIM, Instance, InstanceGoneError
 from tule.runtime.hosts import PYTHON
@@ -80,6 +86,7 @@ class Snapshot:
     parked: deque[Instance] = field(default_factory=deque)
     forks: set[Instance] = field(default_factory=set)
     """All that live, the parked among them: they end with their origin."""
+    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
     used_s: float = 0.0
     retired: bool = False
 
@@ -224,9 +231,10 @@ class Snapshots:
         self._machine.call_later(after_s, fill)
 
     async def _fill(self, snapshot: Snapshot) -> None:
-        with suppress(OSError):
-            while len(snapshot.parked) < PARKED and snapshot.origin and snapshot.origin.alive and not snapshot.retired:
-                snapshot.parked.append(await self._fork(snapshot, group=True))
+        async with snapshot.filling:  # two at once would park too many
+            with suppress(OSError, RuntimeUnavailableError):  # whoever needs an instance meets the same, and tells it
+                while len(snapshot.parked) < PARKED and snapshot.usable and snapshot.origin and not snapshot.retired:
+                    snapshot.parked.append(await self._fork(snapshot, group=True))
 
     def parked(self) -> set[str]:
         """Names of the forks that wait."""
