@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tule.services.lambda_.resources.aliases import ALIAS
+from tule.services.lambda_.resources.code_signing import CODE_SIGNING_CONFIG
 from tule.services.lambda_.resources.event_invoke_configs import EVENT_INVOKE_CONFIG
 from tule.services.lambda_.resources.functions import FUNCTION
 from tule.services.lambda_.resources.layers import LAYER_VERSION, LAYER_VERSION_PERMISSION
@@ -18,6 +19,7 @@ RESOURCES: Mapping[str, ResourceType] = {
         FUNCTION,
         VERSION,
         ALIAS,
+        CODE_SIGNING_CONFIG,
         PERMISSION,
         LAYER_VERSION,
         LAYER_VERSION_PERMISSION,

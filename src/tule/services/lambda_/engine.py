@@ -101,7 +101,8 @@ def instance_revision(function: Function) -> str:
     """A digest of all that an instance is made of: instances of another one must not serve this function."""
     relevant = replace(
         function, version="", revision="", modified_ms=0, status=Status(), tags=behaviour(function.tags),
-        description="", dead_letter_arn="", tracing="", reserved_concurrency=None, origin="",
+        description="", dead_letter_arn="", tracing="", reserved_concurrency=None, code_signing_arn="",
+        origin="",
     )  # fmt: skip
     return sha256(msgspec.msgpack.encode(relevant)).hexdigest()[:32]
 

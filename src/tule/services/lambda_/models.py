@@ -78,6 +78,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerUse, ...] = ()
     snap_start: bool = False
     """ApplyOn=PublishedVersions."""
+    code_signing_arn: str = ""
     origin: str = ""
     """Of a published version: the digest of what $LATEST was then."""
 

@@ -15,7 +15,7 @@ def content(function: Function) -> str:
     """A digest of a function's code and configuration: what tells whether there is anything new to publish."""
     relevant = replace(
         function, version="", revision="", modified_ms=0, created_ms=0, status=Status(), tags={},
-        reserved_concurrency=None, origin="",
+        reserved_concurrency=None, code_signing_arn="", origin="",
     )  # fmt: skip
     return sha256(msgspec.msgpack.encode(relevant)).hexdigest()
 

@@ -75,7 +75,6 @@ NOT_HONOURED: Final = {
     "FileSystemConfigs": "File systems can't be mounted into functions.",
     "ImageConfig": "Functions from container images are not implemented.",
     "KMSKeyArn": "Environment variables are not encrypted with a customer's key.",
-    "CodeSigningConfigArn": "Code signing is not implemented.",
     "CapacityProviderConfig": "Managed instances are not implemented.",
     "PublishTo": "Managed instances, whose $LATEST.PUBLISHED it names, are not implemented.",
     "DurableConfig": "Durable functions are not implemented.",

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tule.services.lambda_.code_signing import CodeSigning
 from tule.services.lambda_.models import Alias, Function, Layer, Logging, Mapping, Provisioned, Status
 
 if TYPE_CHECKING:
@@ -116,6 +117,18 @@ def layer_version(layer: Layer) -> dict[str, Any]:
     if layer.license:
         result["LicenseInfo"] = layer.license
     return result
+
+
+def code_signing_configuration(config: CodeSigning) -> dict[str, Any]:
+    """CodeSigningConfig."""
+    return {
+        "CodeSigningConfigId": config.id,
+        "CodeSigningConfigArn": config.arn,
+        "Description": config.description,
+        "AllowedPublishers": {"SigningProfileVersionArns": list(config.publishers)},
+        "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": config.policy},
+        "LastModified": last_modified(config.modified_ms),
+    }
 
 
 def _logging(logging: Logging) -> dict[str, str]:

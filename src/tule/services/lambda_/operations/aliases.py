@@ -143,9 +143,9 @@ async def update_alias(ctx: Context, request: Request) -> dict[str, Any]:
         )
         _check_routing(ctx, txn, name, alias.version, alias.weights)
         touched = _provisioned_behind(txn, old.name)
-        state.write_alias(txn, alias)
         if touched:
             _check_provisioning(txn, alias)
+        state.write_alias(txn, alias)
         return alias, [*touched, *_provisioned_behind(txn, old.name)], state.total_provisioned(txn)
 
     alias, touched, total = await ctx.store.transact(state.function_shard(*name[:3]), update, ctx.request)

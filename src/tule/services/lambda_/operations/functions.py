@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tule.observe import ledger
 from tule.services.declaration import Context
 from tule.services.lambda_ import limits, state, views
+from tule.services.lambda_.code_signing import check_signature
 from tule.services.lambda_.execution import execution
 from tule.services.lambda_.layers import check_total_size, use_layers
 from tule.services.lambda_.lifecycle import CREATING, UPDATING, require_settled
@@ -46,6 +47,8 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
     tags = dict(request.get("Tags") or {})
     check_tags(tags)
     await _refuse_existing(ctx, name)
+    signing = request.get("CodeSigningConfigArn") or ""
+    await check_signature(ctx, signing)
     layers = await use_layers(ctx, request.get("Layers") or [])
     package = await take_package(ctx, request["Code"])
     await check_total_size(ctx, package, layers)
@@ -63,6 +66,7 @@ async def create_function(ctx: Context, request: Request) -> dict[str, Any]:
         tags=tags,
         status=CREATING,
         layers=layers,
+        code_signing_arn=signing,
         **fields,
     )
     check_snap_start(function)
@@ -175,6 +179,7 @@ async def update_function_code(ctx: Context, request: Request) -> dict[str, Any]
     only_unqualified(name)
     _updatable(function, request)
     architecture = settings("UpdateFunctionCode", {"Architectures": request.get("Architectures")}, name.name)
+    await check_signature(ctx, function.code_signing_arn)
     package = await take_package(ctx, request)
     await check_total_size(ctx, package, function.layers)
     if request.get("DryRun"):

@@ -20,12 +20,6 @@ async def _arn(ctx: Context, request: Request) -> str:
     return f"{function.arn}:{name.qualifier}" if name.qualifier else function.arn
 
 
-async def get_function_code_signing_config(ctx: Context, request: Request) -> dict[str, Any]:
-    """No function has one, since none can be attached."""
-    await _arn(ctx, request)
-    return {"CodeSigningConfigArn": "", "FunctionName": parse_name(ctx.request, request["FunctionName"]).name}
-
-
 async def get_runtime_management_config(ctx: Context, request: Request) -> dict[str, Any]:
     """Auto: a function runs on the interpreter the host has, whenever it is updated."""
     return {"UpdateRuntimeOn": "Auto", "FunctionArn": await _arn(ctx, request)}

@@ -15,7 +15,8 @@ _CONFIGURATION: Final = (
     "EphemeralStorage", "LoggingConfig", "DeadLetterConfig", "VpcConfig", "Layers", "SnapStart",
 )  # fmt: skip
 _FUNCTION_ONLY: Final = (
-    "Architectures", "Code", "FunctionName", "PackageType", "RecursiveLoop", "ReservedConcurrentExecutions", "Tags",
+    "Architectures", "Code", "CodeSigningConfigArn", "FunctionName", "PackageType", "RecursiveLoop",
+    "ReservedConcurrentExecutions", "Tags",
 )  # fmt: skip
 
 _INLINE_DATE: Final = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +50,10 @@ def _state(configuration: Mapping[str, Any]) -> ResourceState:
 
 async def _create_function(ctx: Context, request: ResourceRequest) -> ResourceState:
     name = request.properties.get("FunctionName") or request.physical_name(64)
-    asked = {**members(request, (*_CONFIGURATION, "Architectures", "PackageType")), "Tags": tags(request)}
+    asked = {
+        **members(request, (*_CONFIGURATION, "Architectures", "PackageType", "CodeSigningConfigArn")),
+        "Tags": tags(request),
+    }
     try:
         await ctx.aws.lambda_.create_function(FunctionName=name, Code=_code(request), **asked)
     except AwsError as error:
@@ -106,6 +110,8 @@ async def _update_function(
         asked = {**gone, **members(request, _CONFIGURATION)}
         await ctx.aws.lambda_.update_function_configuration(FunctionName=physical_id, **asked)
         await settled(ctx, physical_id)
+    if new.get("CodeSigningConfigArn") != old.get("CodeSigningConfigArn"):
+        await _sign(ctx, physical_id, new.get("CodeSigningConfigArn"))
     if new.get("Code") != old.get("Code") or new.get("Architectures") != old.get("Architectures"):
         asked = {**_code(request), **members(request, ("Architectures",))}
         await ctx.aws.lambda_.update_function_code(FunctionName=physical_id, **asked)
@@ -116,6 +122,13 @@ async def _update_function(
     found = await settled(ctx, physical_id)
     await retag(ctx, found["FunctionArn"], tags(request))
     return _state(found)
+
+
+async def _sign(ctx: Context, name: str, config_arn: str | None) -> None:
+    if config_arn:
+        await ctx.aws.lambda_.put_function_code_signing_config(FunctionName=name, CodeSigningConfigArn=config_arn)
+    else:
+        await ctx.aws.lambda_.delete_function_code_signing_config(FunctionName=name)
 
 
 async def _delete_function(ctx: Context, _request: ResourceRequest, physical_id: str) -> None:
