@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from tule.kernel.ports import BlobRef
 from tule.runtime.cold_starts import VersionStarts
 
@@ -92,8 +94,7 @@ class FunctionVersion:
         return (self.arn, self.version, self.revision)
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(msgspec.Struct, frozen=True, gc=False):
     """A part of an invocation, for spans: "start" (until an instance was there), "init", "handler"."""
 
     name: str
@@ -102,8 +103,7 @@ class Phase:
     """Microseconds since the epoch, machine time."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeOutcome:
+class InvokeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one invocation."""
 
     payload: bytes
@@ -253,7 +253,7 @@ class FunctionRuntime(Protocol):
     def watch_provisioned(self, listener: Callable[[str, str], None]) -> None:
         """Have `listener(arn, version)` called whenever `provisioned(arn, version)` has changed."""
 
-    async def invoke(
+    async def invoke(  # noqa: PLR0913 - options, by name
         self,
         version: FunctionVersion,
         payload: bytes,

@@ -186,6 +186,12 @@ class Instance(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
+        if not buffer and len(data) >= _HEADER.size:
+            length, kind = _HEADER.unpack_from(data)
+            if len(data) == _HEADER.size + length:  # one whole frame, as nearly always
+                if not self._frame(kind, data[_HEADER.size :]):
+                    self._transport.abort()
+                return
         buffer += data
         while len(buffer) >= _HEADER.size:
             length, kind = _HEADER.unpack_from(buffer)

@@ -73,6 +73,9 @@ class Invocation:
         self._memory_mb = 0
         self._payload = b""
         self._streamed: ResponseStream | None = None
+        self._sink: ResponseSink | Gathered | None = None
+        self._instance: Instance
+        self._kill: Kill
         self._error_type = ""
         self._failed = False
         self._status = ""
@@ -218,14 +221,14 @@ class Invocation:
     ) -> None:
         """One request, from its START to its END. What the function streams goes to `sink`, or becomes the payload."""
         self.begin(instance)
-        target = sink or Gathered(MAX_RESPONSE_BYTES)
-        instance.on_chunk = lambda kind, chunk: self._stream_on(instance, target, kind, chunk, kill)
+        self._instance, self._kill, self._sink = instance, kill, sink
+        instance.on_chunk = self._stream_on
         self._start_line()
         instance.invocations += 1
         timeout_s = UNLIMITED_S if self._version.debug_port else self._version.timeout_s
         started_s, start_us = self._machine.monotonic_s(), self._now_us()
         head["deadline_ms"] = (started_s + timeout_s) * 1000
-        deadline = self._machine.call_later(timeout_s, lambda: self._too_long(instance, kill))
+        deadline = self._machine.call_later(timeout_s, self._too_long)
         try:
             answer, body = await instance.ask(INVOKE, head, payload)
         except InstanceGoneError:
@@ -241,33 +244,35 @@ class Invocation:
             self._duration_ms = (self._machine.monotonic_s() - started_s) * 1000
             self._memory_mb = int(answer.get("memory_kb") or 0) // 1024
             self._take(str(answer.get("error") or ""), body)
-            await self._end_stream(target)
+            if self._streamed is not None:
+                await self._end_stream(self._streamed)
         finally:
             deadline.cancel()
             instance.on_chunk = None
             self._phase("handler", start_us, self._now_us())
             instance.listen(None)
 
-    def _too_long(self, instance: Instance, kill: Kill) -> None:
+    def _too_long(self) -> None:
         self._status = "Status: timeout"
-        kill(instance)
+        self._kill(self._instance)
 
-    def _stream_on(self, instance: Instance, target: ResponseSink, kind: str, chunk: bytes, kill: Kill) -> None:
+    def _stream_on(self, kind: str, chunk: bytes) -> None:
         """Pass a chunk on; the first one begins the stream."""
         stream = self._streamed
         if stream is None:
-            stream = self._streamed = ResponseStream(target, instance.pause, instance.resume)
+            instance = self._instance
+            if self._sink is None:
+                self._sink = Gathered(MAX_RESPONSE_BYTES)
+            stream = self._streamed = ResponseStream(self._sink, instance.pause, instance.resume)
         stream.feed(kind, chunk)
         if stream.too_large:
-            kill(instance)
+            self._kill(self._instance)
 
-    async def _end_stream(self, target: ResponseSink) -> None:
+    async def _end_stream(self, stream: ResponseStream) -> None:
         """Wait for the caller to have all that was streamed; what was gathered is the payload."""
-        if self._streamed is None:
-            return
-        await self._streamed.finish()
-        if isinstance(target, Gathered) and not self._failed:
-            gathered = target.payload()
+        await stream.finish()
+        if isinstance(self._sink, Gathered) and not self._failed:
+            gathered = self._sink.payload()
             if gathered is None:
                 self._fail(outcomes.too_large())
             else:

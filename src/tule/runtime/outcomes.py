@@ -119,11 +119,17 @@ def report_line(  # noqa: PLR0913 - one for each field of the line
     if status:
         parts.append(status)
     line = "\t".join(parts) + "\t"
-    fields = dict(part.partition("=")[::2] for part in trace_header.split(";"))
-    if fields.get("Root"):
-        sampled = "true" if fields.get("Sampled") == "1" else "false"
-        line += f"\nXRAY TraceId: {fields['Root']}\tSegmentId: {fields.get('Parent', '')}\tSampled: {sampled}\t"
+    root = _field(trace_header, "Root=")
+    if root:
+        sampled = "true" if _field(trace_header, "Sampled=") == "1" else "false"
+        line += f"\nXRAY TraceId: {root}\tSegmentId: {_field(trace_header, 'Parent=')}\tSampled: {sampled}\t"
     return line
+
+
+def _field(trace_header: str, name: str) -> str:
+    """What a trace header says after a name that is in it once, as those of `TraceContext.header` are."""
+    _, found, rest = trace_header.partition(name)
+    return rest.partition(";")[0] if found else ""
 
 
 def billed_ms(duration_ms: float, init_ms: float | None, restore: Restore | None = None) -> int:
