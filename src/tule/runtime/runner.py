@@ -356,12 +356,17 @@ def _enter_namespaces(groups: Groups) -> None:
 def _wait_for(pid: int, groups: Groups) -> NoReturn:
     """Outlive Tule for a moment: the kernel ends every process of ours, but removes no group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: _kill(pid))
     confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGTERM)
     os.closerange(3, 64)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     groups.remove()
     os._exit(abs(code))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _weigh_little() -> None:
