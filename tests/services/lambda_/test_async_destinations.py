@@ -53,8 +53,8 @@ class Cloud:
         self.sqs.create_queue(QueueName=name)
         return f"arn:aws:sqs:us-east-1:{self.account}:{name}"
 
-    def deploy(self, source=WORKER, **settings):
-        self.functions.deploy(source, self.name, **settings)
+    def deploy(self, source=WORKER, name="", **settings):
+        self.functions.deploy(source, name or self.name, **{"Timeout": 120, **settings})
 
     def function_arn(self, name=""):
         return f"arn:aws:lambda:us-east-1:{self.account}:function:{name or self.name}"
@@ -212,7 +212,7 @@ def test_a_success_is_told_with_awss_record(cloud):
 def test_a_failure_is_tried_again_after_one_and_two_minutes_and_told_to_queue_and_destination(cloud, still):
     dead = cloud.queue("dead")
     cloud.queue("seen")
-    cloud.deploy(Timeout=30, DeadLetterConfig={"TargetArn": dead})
+    cloud.deploy(DeadLetterConfig={"TargetArn": dead})
     cloud.configure(failure=cloud.queue("bad"))
 
     request_id = cloud.send({"tell": 1, "fail": "as asked"})
@@ -276,7 +276,7 @@ def test_an_event_that_would_be_too_old_when_tried_again_is_given_up_at_once(clo
 def test_throttled_events_wait_ever_longer_until_they_are_too_old(cloud, still):
     cloud.queue("seen")
     cloud.queue("release")
-    cloud.deploy(Timeout=120)
+    cloud.deploy()
     cloud.configure(failure=cloud.queue("bad"), MaximumEventAgeInSeconds=120)
     cloud.client.put_function_concurrency(FunctionName=cloud.name, ReservedConcurrentExecutions=1)
     holder = threading.Thread(
@@ -305,7 +305,7 @@ def test_throttled_events_wait_ever_longer_until_they_are_too_old(cloud, still):
 def test_throttling_costs_time_and_no_attempt(cloud, still):
     cloud.queue("seen")
     cloud.queue("release")
-    cloud.deploy(Timeout=120)
+    cloud.deploy()
     cloud.configure(success=cloud.queue("good"), MaximumRetryAttempts=0)
     cloud.client.put_function_concurrency(FunctionName=cloud.name, ReservedConcurrentExecutions=1)
     holder = threading.Thread(
@@ -353,7 +353,7 @@ def test_a_reservation_of_zero_sends_events_straight_to_queue_and_destination(cl
 def test_a_function_and_a_bucket_may_be_told(cloud, still):
     cloud.queue("seen")
     cloud.deploy()
-    cloud.functions.deploy(WORKER.replace('event.get("tell")', "True"), "listener")
+    cloud.deploy(WORKER.replace('event.get("tell")', "True"), "listener")
     s3 = still.client("s3", account=cloud.account)
     bucket = f"ends-{cloud.account}"
     s3.create_bucket(Bucket=bucket)

@@ -119,7 +119,7 @@ def refusal(action, **parameters):
 
 
 def test_a_url_is_made_read_changed_listed_and_deleted(functions, tule):
-    arn = functions.deploy(ECHO)
+    arn = functions.deploy(ECHO, Timeout=60)
     client = functions.client
     version = client.publish_version(FunctionName="worker")["Version"]
     client.create_alias(FunctionName="worker", Name="live", FunctionVersion=version)
@@ -152,7 +152,7 @@ def test_a_url_is_made_read_changed_listed_and_deleted(functions, tule):
 
 
 def test_urls_that_can_not_be_are_refused_in_awss_words(functions):
-    arn = functions.deploy(ECHO)
+    arn = functions.deploy(ECHO, Timeout=60)
     create = functions.client.create_function_url_config
 
     assert refusal(create, FunctionName="nobody", AuthType="NONE") == (
@@ -229,7 +229,7 @@ def test_the_path_form_and_the_request_id(echo_url, tule):
 
 
 def test_an_aliass_url_leads_to_the_alias(functions, tule):
-    arn = functions.deploy(ECHO)
+    arn = functions.deploy(ECHO, Timeout=60)
     client = functions.client
     version = client.publish_version(FunctionName="worker")["Version"]
     client.create_alias(FunctionName="worker", Name="live", FunctionVersion=version)
@@ -259,15 +259,19 @@ def test_throttles_are_told(functions, tule):
 def test_a_deleted_url_leads_nowhere(functions, tule):
     url = open_url(functions)
     functions.client.delete_function_url_config(FunctionName="worker")
-
     assert call(tule, url).status == 403
+
+    again = functions.client.create_function_url_config(FunctionName="worker", AuthType="NONE")["FunctionUrl"]
+    assert (again != url, call(tule, again).status) == (True, 200)
+    functions.client.delete_function(FunctionName="worker")
+    assert call(tule, again).status == 403
 
 
 # -- callers
 
 
 def test_without_a_permission_nobody_may_call(functions, tule):
-    functions.deploy(ECHO)
+    functions.deploy(ECHO, Timeout=60)
     url = functions.client.create_function_url_config(FunctionName="worker", AuthType="NONE")["FunctionUrl"]
 
     answer = call(tule, url)
@@ -299,7 +303,7 @@ def user(tule, fresh_account):
 
 
 def test_with_aws_iam_the_signature_is_verified_and_the_caller_told(functions, tule, user, fresh_account):
-    functions.deploy(ECHO)
+    functions.deploy(ECHO, Timeout=60)
     url = functions.client.create_function_url_config(FunctionName="worker", AuthType="AWS_IAM")["FunctionUrl"]
 
     event = signed(tule, url, user).json()
@@ -316,7 +320,7 @@ def test_with_aws_iam_the_signature_is_verified_and_the_caller_told(functions, t
 
 
 def test_a_caller_of_another_account_needs_a_statement(functions, tule, fresh_account):
-    functions.deploy(ECHO)
+    functions.deploy(ECHO, Timeout=60)
     url = functions.client.create_function_url_config(FunctionName="worker", AuthType="AWS_IAM")["FunctionUrl"]
     other = {"aws_access_key_id": f"{(int(fresh_account) + 7) % 10**12:012d}", "aws_secret_access_key": "any"}
 
@@ -332,7 +336,7 @@ def test_where_every_signature_is_verified_unknown_keys_are_refused(functions_of
     with Tule(verify_signatures=True) as running:
         functions = functions_of(running)
         functions.client = running.client("lambda", **running.root_keys())
-        functions.deploy(ECHO)
+        functions.deploy(ECHO, Timeout=60)
         url = functions.client.create_function_url_config(FunctionName="worker", AuthType="AWS_IAM")["FunctionUrl"]
 
         stranger = {"aws_access_key_id": "111122223333", "aws_secret_access_key": "any"}

@@ -54,7 +54,7 @@ def body(found):
 
 
 def test_a_function_that_does_not_stream_answers_in_one_chunk(functions):
-    functions.deploy(PLAIN, MemorySize=1769)
+    functions.deploy(PLAIN, MemorySize=1769, Timeout=60)
 
     answer = functions.client.invoke_with_response_stream(FunctionName="worker", Payload=b'{"n": 1}', LogType="Tail")
 
@@ -67,7 +67,7 @@ def test_a_function_that_does_not_stream_answers_in_one_chunk(functions):
 
 
 def test_a_failure_is_told_at_the_end_of_the_stream(functions):
-    functions.deploy(PLAIN, MemorySize=1769)
+    functions.deploy(PLAIN, MemorySize=1769, Timeout=60)
 
     (complete,) = events(
         functions.client.invoke_with_response_stream(FunctionName="worker", Payload=b'{"fail": "as asked"}')
@@ -82,7 +82,7 @@ def test_refusals_come_before_the_stream(functions):
         functions.client.invoke_with_response_stream(FunctionName="nobody")
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
-    functions.deploy(PLAIN, MemorySize=1769)
+    functions.deploy(PLAIN, MemorySize=1769, Timeout=60)
     functions.client.put_function_concurrency(FunctionName="worker", ReservedConcurrentExecutions=0)
     with pytest.raises(ClientError) as caught:
         functions.client.invoke_with_response_stream(FunctionName="worker")
@@ -90,7 +90,7 @@ def test_refusals_come_before_the_stream(functions):
 
 
 def test_a_dry_run_runs_nothing(functions):
-    functions.deploy(PLAIN, MemorySize=1769)
+    functions.deploy(PLAIN, MemorySize=1769, Timeout=60)
 
     answer = functions.client.invoke_with_response_stream(FunctionName="worker", InvocationType="DryRun")
 

@@ -7,7 +7,13 @@ from tule.services.lambda_.invoke_config import DEFAULT, InvokeConfig
 from tule.services.lambda_.models import LATEST
 from tule.store.keys import after as key_after
 from tule.store.keys import pack, prefix_end, unpack
-from tule.store.transaction import ReadTxn, ShardKey, Txn
+from tule.store.transaction import ReadTxn, ShardKey, Target, Txn
+
+FORGET_URL = "forget-url"
+"""Name of the message to a URL's own shard."""
+
+URLS_MAX = 100_000
+"""URLs of one function: its own and one for each alias (ours; it bounds a scan)."""
 
 _CONFIGS = pack("invoke-config")
 _LOOPS = pack("loops-allowed")
@@ -79,7 +85,8 @@ def write_place(txn: Txn, place: UrlPlace) -> None:
     txn.put(_PLACE, _encode(place))
 
 
-def erase_place(txn: Txn) -> None:
+def erase_place(txn: Txn, _message: bytes = b"") -> None:
+    """Also what the message `FORGET_URL` does."""
     txn.delete(_PLACE)
 
 
@@ -94,7 +101,11 @@ def write_url(txn: Txn, qualifier: str, url: FunctionUrl) -> None:
 
 
 def erase_url(txn: Txn, qualifier: str) -> None:
-    txn.delete(pack("url", qualifier))
+    """The URL, and in a moment what its id leads to; nothing if there is none."""
+    url = read_url(txn, qualifier)
+    if url is not None:
+        txn.delete(pack("url", qualifier))
+        txn.send(Target(url_shard(url.id), FORGET_URL), b"")
 
 
 def scan_urls(txn: ReadTxn, after: str | None, limit: int) -> list[tuple[str, FunctionUrl]]:
@@ -105,6 +116,7 @@ def scan_urls(txn: ReadTxn, after: str | None, limit: int) -> list[tuple[str, Fu
 
 def erase_all(txn: Txn) -> None:
     """The function is gone, and what was said about its invocations with it."""
-    for prefix in (_CONFIGS, _URLS):
-        txn.delete_range(prefix, prefix_end(prefix))
+    for qualifier, _ in scan_urls(txn, None, URLS_MAX):
+        erase_url(txn, qualifier)
+    txn.delete_range(_CONFIGS, prefix_end(_CONFIGS))
     txn.delete(_LOOPS)

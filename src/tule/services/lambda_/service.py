@@ -1,6 +1,7 @@
 """The declaration of Lambda."""
 
 from tule.services.declaration import Coordinate, Edge, Service
+from tule.services.lambda_ import invoking_state
 from tule.services.lambda_.execution import start, stop
 from tule.services.lambda_.operations import (
     aliases,
@@ -99,6 +100,7 @@ SERVICE = Service(
         Edge("lambda-code", (), (CODE_PATH,), download_code),
         Edge("lambda-url", HOSTS, (PATH,), function_url),
     ),
+    receivers={invoking_state.FORGET_URL: invoking_state.erase_place},
     start=start,
     stop=stop,
     resources="tule.services.lambda_.cfn",

@@ -196,13 +196,11 @@ async def update_function_url_config(ctx: Context, request: Request) -> dict[str
 async def delete_function_url_config(ctx: Context, request: Request) -> dict[str, Any]:
     name = _named(ctx, request)
 
-    def delete(txn: Txn) -> FunctionUrl:
-        url = _kept(txn, name)
+    def delete(txn: Txn) -> None:
+        _kept(txn, name)
         invoking_state.erase_url(txn, name.qualifier)
-        return url
 
-    url = await ctx.store.transact(state.function_shard(*name[:3]), delete, ctx.request)
-    await ctx.store.transact(invoking_state.url_shard(url.id), invoking_state.erase_place, ctx.request)
+    await ctx.store.transact(state.function_shard(*name[:3]), delete, ctx.request)
     return {}
 
 
