@@ -95,7 +95,7 @@ class Account:
     def client(self, service):
         return self.tule.client(service, self.number)
 
-    def create(self, name, files, handler, runtime, *, timeout_s=30, memory_mb=512, **environment):
+    def create(self, name, files, handler, runtime, *, timeout_s=30, memory_mb=512, layers=(), **environment):
         """A function of files, ready to be called."""
         self.functions.create_function(
             FunctionName=name,
@@ -105,10 +105,16 @@ class Account:
             Code={"ZipFile": function_packages.zipped(files)},
             Timeout=timeout_s,
             MemorySize=memory_mb,
+            Layers=list(layers),
             Environment={"Variables": environment},
         )
         self.functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
         return name
+
+    def layer(self, name, files):
+        """The ARN of a new layer version."""
+        content = {"ZipFile": function_packages.zipped(files)}
+        return self.functions.publish_layer_version(LayerName=name, Content=content)["LayerVersionArn"]
 
     def invoke(self, name, event):
         """(the answer, the kind of failure or None)."""

@@ -13,6 +13,7 @@ class Cloud(Account):
         super().__init__(tule, number)
         self._samples = samples
         self._stripped = stripped
+        self._prelude = None
         entries = json.loads((samples / "manifest.json").read_text())
         self._manifest = {entry["id"]: entry for entry in entries}
 
@@ -21,12 +22,14 @@ class Cloud(Account):
         entry = self._manifest[sample]
         source = self._samples / entry["file"]
         files = {f"{sample}.mjs": source if source.suffix == ".mjs" else self._stripped / f"{sample}.mjs"}
-        files["prelude.mjs"] = self._samples / "harness" / "prelude.mjs"
         files |= {**(function_packages.modules(*packages) if packages else {}), **(more or {})}
         variables = {
-            "NODE_OPTIONS": "--import /var/task/prelude.mjs",
+            "NODE_OPTIONS": "--import /opt/prelude.mjs",
             "AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE": "1",
             **environment,
         }
         name = name or f"sample-{sample}"
-        return self.create(name, files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, **variables)
+        if self._prelude is None:
+            self._prelude = self.layer("prelude", {"prelude.mjs": self._samples / "harness" / "prelude.mjs"})
+        layers = [self._prelude]
+        return self.create(name, files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, layers=layers, **variables)
