@@ -25,6 +25,7 @@ PYTHON = "python3.13"
 """AWS has SnapStart from 3.12 on; this one has to be on the machine, for the packages are made for it."""
 
 CACHE = Path(tempfile.gettempdir()) / "tule-bench-packages"
+PATIENT = {"Delay": 0.1, "MaxAttempts": 3000}
 PAUSE_S = 0.5
 """Between a request that ends the instance and the one that is measured: what was used up is parked anew by then."""
 
@@ -132,10 +133,10 @@ def deploy(bench: Bench, name: str, package: bytes, *, snap_start: bool = False,
         FunctionName=name, Runtime=runtime, Role=ROLE, Handler="app.handler", Timeout=60, MemorySize=1769,
         Code={"ZipFile": package}, SnapStart={"ApplyOn": "PublishedVersions" if snap_start else "None"},
     )  # fmt: skip
-    lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+    lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=PATIENT)
     version = lambda_.publish_version(FunctionName=name)["Version"]
     waiter = lambda_.get_waiter("published_version_active")
-    waiter.wait(FunctionName=name, Qualifier=version, WaiterConfig={"Delay": 0.1})
+    waiter.wait(FunctionName=name, Qualifier=version, WaiterConfig=PATIENT)
     found = lambda_.get_function_configuration(FunctionName=name, Qualifier=version)
     if snap_start and found["SnapStart"]["OptimizationStatus"] != "On":
         raise RuntimeError(f"no snapshot of {name} was taken")
