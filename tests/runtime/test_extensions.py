@@ -70,7 +70,7 @@ async def until(condition) -> None:
 @pytest.mark.parametrize(("fields", "files"), RUNTIMES)
 def test_an_extension_lives_beside_each_kind_of_runtime(make_bench, fields, files):
     bench = make_bench(parked=0)
-    version = bench.version(files, layers=(layer(bench, watcher=USUAL),), timeout_s=20, memory_mb=1769, **fields)
+    version = bench.version(files, layers=(layer(bench, watcher=USUAL),), timeout_s=20, **{"memory_mb": 1769, **fields})
     for number in (b"1", b"2"):
         assert bench.invoke(version, number, request_id=f"r-{number.decode()}").payload == number
         bench.wait(rested(bench))
@@ -93,7 +93,9 @@ say("variables", [k for k in ("_HANDLER", "LAMBDA_TASK_ROOT", "AWS_EXECUTION_ENV
 say("event", json.dumps(event()))
 event()
 """
-    version = bench.version(PYTHON, layers=(layer(bench, told=source),), timeout_s=20, environment={"MINE": "1"})
+    version = bench.version(
+        PYTHON, layers=(layer(bench, told=source),), memory_mb=1769, timeout_s=20, environment={"MINE": "1"}
+    )
     bench.invoke(version, b"1", request_id="r-told", invoked_arn="arn:x")
     bench.wait(until(lambda: lines(bench, "told event")))
     registered, variables, event = (
@@ -126,7 +128,7 @@ event()
         "app.py": "import threading, os\ndef go(): open('/tmp/go', 'w').close()\n"
         "def handler(event, context):\n threading.Timer(0.3, go).start()\n return 'answered'"
     }
-    version = bench.version(files, layers=(layer(bench, slow=source),), timeout_s=20)
+    version = bench.version(files, layers=(layer(bench, slow=source),), memory_mb=1769, timeout_s=20)
     assert bench.invoke(version, request_id="r-slow").payload == b'"answered"'
     assert not lines(bench, "slow done with")
     bench.wait(rested(bench))
@@ -145,7 +147,7 @@ def test_an_extension_that_fails_fails_the_function(bench, source, kind, words):
     if "event()" in source:
         source = source.replace("register()", "register('INVOKE')")
     slow = {"app.py": "import time\ndef handler(event, context): time.sleep(9)"}
-    version = bench.version(slow, layers=(layer(bench, failing=source),), timeout_s=15)
+    version = bench.version(slow, layers=(layer(bench, failing=source),), memory_mb=1769, timeout_s=15)
     error = json.loads(bench.invoke(version).payload)
     assert error["errorType"] == kind
     assert words in error["errorMessage"]
@@ -167,7 +169,7 @@ say("6", *register("SHUTDOWN"))
 identifier = mine
 event()
 """
-    bench.invoke(bench.version(PYTHON, layers=(layer(bench, odd=source),), timeout_s=20))
+    bench.invoke(bench.version(PYTHON, layers=(layer(bench, odd=source),), memory_mb=1769, timeout_s=20))
     told = {line.split(" ")[1]: line.split(" ", 3)[2:] for line in lines(bench, "odd ")}
     kinds = {key: (status, json.loads(body)["errorType"]) for key, (status, body) in told.items()}
     assert kinds == {
@@ -218,7 +220,7 @@ while True:
     event()
 """
     name = f"lens-{schema}"
-    version = bench.version(PYTHON, layers=(layer(bench, **{name: source}),), timeout_s=20, memory_mb=1769)
+    version = bench.version(PYTHON, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20)
     bench.invoke(version, b'"telling"', request_id="r-lens")
 
     def seen() -> dict[str, dict]:
@@ -254,7 +256,7 @@ def test_a_subscription_that_can_not_be(bench, change, words):
         f'register("INVOKE")\nsay("answer", *call("PUT", "/2022-07-01/telemetry", {wanted!r})[:2])\nevent(); event()'
     )
     name = f"bad-{words.replace('.', '-')}"
-    bench.invoke(bench.version(PYTHON, layers=(layer(bench, **{name: source}),), timeout_s=20))
+    bench.invoke(bench.version(PYTHON, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20))
     (line,) = lines(bench, f"{name} answer")
     status, body = line.split(" ", 3)[2:]
     assert (status, json.loads(body)["errorType"]) == ("400", "ValidationError")
@@ -278,7 +280,9 @@ def test_an_internal_extension_of_a_wrapped_function(bench):
         "threading.Thread(target=listen, daemon=True).start()\n"
         "def handler(event, context): return os.environ['WRAPPED']",
     }
-    version = bench.version(files, environment={"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrap"}, timeout_s=20)
+    version = bench.version(
+        files, environment={"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrap"}, memory_mb=1769, timeout_s=20
+    )
     assert bench.invoke(version).payload == b'"yes"'
     bench.wait(until(lambda: lines(bench, "inner INVOKE")))
     assert lines(bench, "wrapped ") == ["wrapped 3"]

@@ -112,3 +112,86 @@ def test_options_of_node_are_obeyed(bench):
 def test_a_large_answer_is_whole(bench):
     version = bench.version({"index.js": "exports.handler = async (n) => 'x'.repeat(n)"}, **NODE)
     assert len(bench.invoke(version, b"6000000").payload) == 6_000_002
+
+
+DOTS = (
+    "'../index.handler' is not a valid handler name. Use absolute paths when specifying root directories in handler "
+    "names."
+)
+CALLBACKS = (
+    "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to "
+    "modify this function to use a supported handler signature to use Node.js 24 or later. For more information see "
+    "https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html."
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "files", "kind", "message"),
+    [
+        ({"handler": "index"}, {"index.js": ""}, "Runtime.MalformedHandlerName", "Bad handler"),
+        (
+            {"handler": "../index.handler"}, {"index.js": ""}, "Runtime.MalformedHandlerName",
+            DOTS,
+        ),
+        ({}, {"index.js": "exports.handler = 5"}, "Runtime.HandlerNotFound", "index.handler is not a function"),
+        (
+            {}, {"other.js": ""}, "Runtime.ImportModuleError",
+            "Error: Cannot find module 'index'\nRequire stack:\n- /var/runtime/index.mjs",
+        ),
+        ({}, {"index.mjs": "throw new RangeError('at load')"}, "RangeError", "at load"),
+        (
+            {"runtime": "nodejs24.x"}, {"index.js": "exports.handler = (e, c, callback) => callback(null, 1)"},
+            "Runtime.CallbackHandlerDeprecated", CALLBACKS,
+        ),
+    ],
+)  # fmt: skip
+def test_a_failed_init_phase_is_told_in_awss_words(bench, fields, files, kind, message):
+    error = json.loads(bench.invoke(bench.version(files, **{**NODE, **fields})).payload)
+    assert (error["errorType"], error["errorMessage"]) == (kind, message)
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        (
+            "(e, c, cb) => { setTimeout(() => { globalThis.late = 1 }, 30); cb(null, 'first'); cb(null, 'second') }",
+            "first",
+        ),
+        ("(e, c) => { setTimeout(() => {}, 1e6); c.succeed('at once') }", "at once"),
+        ("(e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; setTimeout(() => {}, 1e6); cb(null, 1) }", 1),
+        ("async () => { setTimeout(() => {}, 1e6); return 'async' }", "async"),
+    ],
+)
+def test_when_an_answer_goes_out(bench, source, answer):
+    outcome = bench.invoke(bench.version({"index.js": f"exports.handler = {source}"}, **NODE))
+    assert (outcome.error, json.loads(outcome.payload)) == (None, answer)
+
+
+def test_a_callback_waits_for_the_event_loop_to_run_dry(bench):
+    source = "exports.handler = (e, c, cb) => { setTimeout(() => console.log('after'), 50); cb(null, 1) }"
+    outcome = bench.invoke(bench.version({"index.js": source}, **NODE))
+    assert "after" in outcome.log_tail.decode()
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [("async () => { await new Promise(() => {}) }", "Runtime.NodeJsExit"), ("(e, c) => c.fail()", "string")],
+)
+def test_an_answer_that_never_comes(bench, source, kind):
+    version = bench.version({"index.js": f"let n = 0; exports.handler = {source}"}, **NODE)
+    assert bench.invoke(version).error_type == kind
+    second = bench.invoke(version)
+    assert (second.error_type, second.cold) == (kind, False)
+
+
+def test_a_module_may_await_at_its_top(bench):
+    source = "const told = await Promise.resolve('ready'); export const handler = async () => told"
+    assert bench.invoke(bench.version({"index.mjs": source}, **NODE)).payload == b'"ready"'
+
+
+def test_typescript_runs_from_node_24_on(bench):
+    interpreters = bench.functions.interpreters
+    if bench.wait(interpreters.serving("nodejs24.x")).number < 24:
+        pytest.skip("this machine has no Node 24")
+    files = {"index.ts": "type Event = { a: number };\nexports.handler = async (event: Event) => event.a + 1"}
+    assert bench.invoke(bench.version(files, **{**NODE, "runtime": "nodejs24.x"}), b'{"a": 1}').payload == b"2"

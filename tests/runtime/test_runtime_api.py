@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-PROVIDED = {"runtime": "provided.al2023", "handler": "h"}
+PROVIDED = {"runtime": "provided.al2023", "handler": "h", "memory_mb": 1769}
 
 CLIENT = """#!/usr/bin/python3 -IS
 import http.client, json, os, sys, time
@@ -128,7 +128,7 @@ name, *_ = following()
 respond(name, answer)
 following()
 """
-    version = bench.version(bootstrap(source), **{**PROVIDED, "memory_mb": 1769})
+    version = bench.version(bootstrap(source), **PROVIDED)
     assert bench.invoke(version).error_type == "Function.ResponseSizeTooLarge"
     assert json.loads(bench.invoke(version).payload) == [
         413,

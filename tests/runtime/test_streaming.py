@@ -7,7 +7,7 @@ import pytest
 
 from tule.runtime import response_stream
 
-NODE = {"runtime": "nodejs22.x", "handler": "index.handler"}
+NODE = {"runtime": "nodejs22.x", "handler": "index.handler", "memory_mb": 1769}
 NEVER = "await new Promise(() => {})"
 HTTP = "application/vnd.awslambda.http-integration-response"
 

@@ -68,6 +68,8 @@ class Instance(asyncio.Protocol):
         self.rest: asyncio.Future[None] | None = None
         """Not done while extensions are busy after the answer."""
         self.alive = True
+        self.leaving = False
+        """Serves nobody any more, while its extensions have the time to end that AWS gives them."""
         self.on_chunk: Callable[[str, bytes], None] | None = None
         """Takes what a function streams: its content type, with the first chunk, and the bytes."""
         self.on_compiled: Callable[[dict[str, Any], bytes], None] | None = None

@@ -129,6 +129,7 @@ class Lines(asyncio.Protocol):
     def __init__(self, say: Callable[[list[str]], None]) -> None:
         self._say = say
         self._rest = b""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         *whole, self._rest = (self._rest + data).split(b"\n")
@@ -139,6 +140,8 @@ class Lines(asyncio.Protocol):
         del exc
         if self._rest:
             self._say([self._rest.decode("utf-8", "replace")])
+        if not self.ended.done():
+            self.ended.set_result(None)
 
 
 def _peak_kb(pid: str) -> int:

@@ -95,12 +95,12 @@ class SupervisedInstance(Instance):
         self._runtime_code: int | None = None
         self._launch = ""
         self._running: set[asyncio.Task[None]] = set()
+        self._lines: Lines | None = None
         self._extension_output: asyncio.ReadTransport | None = None
         self._listening = False
         self._serving = False
         self._ready = False
         self._asking = False
-        self._leaving = False
         self._server: RuntimeApiServer | None = None
 
     async def open(self) -> Sequence[int]:
@@ -139,7 +139,7 @@ class SupervisedInstance(Instance):
         await self._server.open(listener)
         if has_extensions:
             file = os.fdopen(printed, "rb", 0)
-            lines = Lines(self._extension_said)
+            lines = self._lines = Lines(self._extension_said)
             self._extension_output, _ = await self._loop.connect_read_pipe(lambda: lines, file)
         else:
             os.close(printed)
@@ -153,11 +153,11 @@ class SupervisedInstance(Instance):
     def _exited(self, name: str, code: int | None, launch: str) -> None:
         if name != RUNTIME:
             kind = "Extension.LaunchError" if launch else "Extension.Crash"
-            self.extensions.exited(name, "" if self._leaving else kind)
+            self.extensions.exited(name, "" if self.leaving else kind)
             return
         self._launch = launch
         self._runtime_code = code
-        if self._ready and not self._asking and not self._leaving:
+        if self._ready and not self._asking and not self.leaving:
             self.give_up()  # it had nothing to do, and is no use to the next request
 
     def _poke(self) -> None:
@@ -395,14 +395,14 @@ class SupervisedInstance(Instance):
     def leave(self, kill: Callable[[], None]) -> None:
         """See `Instance.leave`. Extensions are told, and have their time to end."""
         reason = "failure" if self._runtime_code is not None else "timeout" if self._changed is not None else "spindown"
-        told = self._listening and not self._leaving and self._side.is_open and bool(self.extensions.all)
+        told = self._listening and not self.leaving and self._side.is_open and bool(self.extensions.all)
         if not told:
-            if not self._leaving:
+            if not self.leaving:
                 kill()
                 self.close()
             return
         self.thaw()
-        self._leaving = True
+        self.leaving = True
         self._abandon()
         self._spawn(self._shut_down(reason, kill))
 
@@ -420,6 +420,8 @@ class SupervisedInstance(Instance):
                 told = self.extensions.send(event)
                 await self.telemetry.flush()
                 await self._ends(lambda: all(extension.state == EXITED for extension in told))
+                if self._lines is not None:
+                    await asyncio.shield(self._lines.ended)  # their last words
         except TimeoutError:
             pass
         finally:

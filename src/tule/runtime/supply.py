@@ -424,7 +424,7 @@ class Supply:
         if instance.version is None and instance.early and not self.closing:
             _log.error("instance ended before it had a function", instance=instance.name, output=instance.early[-5:])
         self.on_lost(instance)
-        if self._link is not None and not instance.exit_code.done():
+        if self._link is not None and not instance.exit_code.done() and not instance.leaving:
             self._link.send({"do": "kill", "id": instance.name})  # it may have hung up and go on all the same
         if self._link is None or instance.exit_code.done():
             self._forget(instance)

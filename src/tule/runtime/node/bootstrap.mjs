@@ -148,7 +148,7 @@ const errorFields = (error) => ({
 class RuntimeError extends Error {}
 const named = (name) => Object.defineProperty(class extends RuntimeError {}, "name", { value: name });
 const kinds = Object.fromEntries(
-  ["ImportModuleError", "HandlerNotFound", "MalformedHandlerName", "UserCodeSyntaxError", "UnhandledPromiseRejection", "MarshalError"].map(
+  ["ImportModuleError", "HandlerNotFound", "MalformedHandlerName", "UserCodeSyntaxError", "UnhandledPromiseRejection", "MarshalError", "NodeJsExit", "CallbackHandlerDeprecated"].map(
     (name) => [name, named(`Runtime.${name}`)],
   ),
 );
@@ -227,17 +227,25 @@ async function load(root, text) {
   const found = exported.split(".").reduce((value, key) => value?.[key], module);
   if (found === undefined || found === null) throw fault("HandlerNotFound", `${text} is undefined or not exported`);
   if (typeof found !== "function") throw fault("HandlerNotFound", `${text} is not a function`);
+  if (found.length >= 3 && !streams(found) && since24()) throw fault("CallbackHandlerDeprecated", NO_CALLBACKS);
   return found;
 }
 
+// AWS counts the parameters that a handler declares, whatever it does with them.
+const since24 = () => Number(/nodejs(\d+)/.exec(process.env.AWS_EXECUTION_ENV)?.[1]) >= 24;
+const NO_CALLBACKS =
+  "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this " +
+  "function to use a supported handler signature to use Node.js 24 or later. For more information see " +
+  "https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.";
+
 async function importFile(root, folder, name, base) {
-  const file = firstThat((place) => fs.existsSync(place) && fs.statSync(place).isFile(), [base, `${base}.js`, `${base}.mjs`, `${base}.cjs`]);
+  const file = firstThat((place) => fs.existsSync(place) && fs.statSync(place).isFile(), ["", ".js", ".mjs", ".cjs", ...(since24() ? [".ts", ".mts", ".cts"] : [])].map((end) => base + end));
   try {
     if (file === undefined) {
       const told = `Cannot find module '${folder}${name}'\nRequire stack:\n- /var/runtime/index.mjs`;
       throw Object.assign(new Error(told), { code: "MODULE_NOT_FOUND" });
     }
-    if (file.endsWith(".mjs") || isModule(file)) return unwrap(await import(pathToFileURL(file).href));
+    if (/\.m[jt]s$/.test(file) || isModule(file)) return unwrap(await import(pathToFileURL(file).href));
     return createRequire(file)(file);
   } catch (error) {
     if (error instanceof SyntaxError) throw fault("UserCodeSyntaxError", `${error}`, error);
@@ -248,7 +256,7 @@ async function importFile(root, folder, name, base) {
 
 // Node itself would look into every folder up to the root; AWS stops at the package.
 function isModule(file) {
-  if (!file.endsWith(".js")) return false;
+  if (!/\.[jt]s$/.test(file)) return false;
   for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
     try {
       return JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8")).type === "module";
@@ -313,9 +321,9 @@ function contextOf(head, request) {
     invokedFunctionArn: head.arn,
     awsRequestId: head.request_id,
     getRemainingTimeInMillis: () => Math.max(0, Math.trunc(head.deadline_ms - Number(process.hrtime.bigint()) / 1e6)),
-    done: (error, value) => request.finish(error, value),
-    fail: (error) => request.finish(error ?? new Error("")),
-    succeed: (value) => request.finish(null, value),
+    done: (error, value) => request.settle(error, value),
+    fail: (error) => request.settle(error ?? "handled"),
+    succeed: (value) => request.settle(null, value),
   };
 }
 
@@ -328,24 +336,36 @@ function serve(head, body) {
     serveStream(request, context, body);
     return;
   }
-  request.finish = (error, value) => {
+  request.settle = (error, value) => {
     if (error !== null && error !== undefined) failed(request, error);
-    else if (context.callbackWaitsForEmptyEventLoop) request.value = value;
     else succeeded(request, value);
   };
+  const callback = (error, value) => {
+    if (request.called) return;
+    request.called = true;
+    request.value = value;
+    if ((error ?? null) !== null || !context.callbackWaitsForEmptyEventLoop) request.settle(error, value);
+  };
+  whenIdle(request, () => {
+    if (!request.called && isAsync(handler)) failed(request, fault("NodeJsExit", NEVER_SETTLED));
+    else succeeded(request, request.value); // whoever called nobody back by then has no result
+  });
   let result;
   try {
-    result = handler(JSON.parse(body.toString("utf8")), context, request.finish);
+    result = handler(JSON.parse(body.toString("utf8")), context, callback);
   } catch (error) {
     failed(request, error);
     return;
   }
   if (typeof result?.then === "function") {
     result.then((value) => succeeded(request, value), (error) => failed(request, error));
-  } else {
-    whenIdle(() => succeeded(request, request.value)); // whoever called nobody back by then has no result
   }
 }
+
+const isAsync = (candidate) => candidate.constructor?.name === "AsyncFunction";
+const NEVER_SETTLED =
+  "The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly caused by a Promise that was never settled. " +
+  "For more information, see https://nodejs.org/docs/latest/api/process.html#exit-codes";
 
 // A streamed answer is over when the stream has ended and the handler too; an error ends it wherever it is.
 async function serveStream(request, context, body) {
@@ -368,12 +388,10 @@ async function serveStream(request, context, body) {
 }
 
 // AWS lets a callback's answer go when the event loop has run dry. The channel must not keep the loop alive meanwhile.
-function whenIdle(then) {
+function whenIdle(request, then) {
   channel.unref();
-  process.once("beforeExit", () => {
-    channel.ref();
-    then();
-  });
+  request.idle = then;
+  process.once("beforeExit", then);
 }
 
 function succeeded(request, value) {
@@ -397,6 +415,10 @@ function answer(request, value, isError) {
   if (request.over) return;
   request.over = true;
   current = null;
+  if (request.idle) {
+    process.off("beforeExit", request.idle);
+    channel.ref();
+  }
   const text = isError ? JSON.stringify(value) : (value ?? "null");
   const head = { error: isError ? value.errorType || "Error" : "", ms: milliseconds(request.started), memory_kb: process.resourceUsage().maxRSS };
   sendNow(DONE, head, Buffer.from(text));
