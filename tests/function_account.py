@@ -40,6 +40,10 @@ def tule_with_caches(**options):
             yield running
 
 
+BY_REQUEST_MAX_BYTES = 50_000_000
+"""AWS: larger packages go by S3."""
+
+
 class LocalPostgres:
     """A PostgreSQL on a port of this machine's loopback, and a Tule whose functions reach it there."""
 
@@ -113,7 +117,13 @@ class Account:
 
     def layer(self, name, files):
         """The ARN of a new layer version."""
-        content = {"ZipFile": function_packages.zipped(files)}
+        archive = function_packages.zipped(files)
+        content = {"ZipFile": archive}
+        if len(archive) > BY_REQUEST_MAX_BYTES:
+            bucket = f"layers-{self.number}"
+            self.client("s3").create_bucket(Bucket=bucket)
+            self.client("s3").put_object(Bucket=bucket, Key=name, Body=archive)
+            content = {"S3Bucket": bucket, "S3Key": name}
         return self.functions.publish_layer_version(LayerName=name, Content=content)["LayerVersionArn"]
 
     def invoke(self, name, event):

@@ -29,7 +29,7 @@ class RequestEntityTooLargeError(AwsError):
 async def take_package(ctx: Context, code: Members[str, Any]) -> Package:
     """Fetch a package, store it durably and unpack it, which checks it."""
     data = await _fetch(ctx, code)
-    if len(data) > limits.ZIPPED_MAX_BYTES:
+    if len(data) > (limits.ZIPPED_MAX_BYTES if code.get("ZipFile") is not None else limits.UNZIPPED_MAX_BYTES):
         raise RequestEntityTooLargeError(f"Zipped size must be smaller than {limits.ZIPPED_MAX_BYTES} bytes")
     if not data:
         raise InvalidParameterValueError("Uploaded file must be a non-empty zip")
@@ -59,14 +59,14 @@ async def _fetch(ctx: Context, code: Members[str, Any]) -> bytes:
 
 
 async def _body(body: Any) -> bytes:
-    """A streamed blob as bytes, ended as soon as it is larger than any package may be."""
+    """A streamed blob as bytes, ended as soon as it is larger than what a package may unzip to."""
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     pieces, size = [], 0
     async for piece in body:
         pieces.append(piece)
         size += len(piece)
-        if size > limits.ZIPPED_MAX_BYTES:
+        if size > limits.UNZIPPED_MAX_BYTES:
             break
     return b"".join(pieces)
 
