@@ -242,7 +242,7 @@ def serve(zygote: Any, channel: Any, claim: dict[str, Any], started: float, orig
         _, body = channel.receive()
         head, payload = zygote.channel.split(body)
         requests.request_id = head["request_id"]
-        _one(zygote, channel, claim, head, payload, function, fault, log_error)
+        one_request(zygote, channel, claim, head, payload, function, fault, log_error)
 
 
 def await_debugger(wanted: dict[str, Any], log: Callable[[str], None]) -> None:
@@ -272,7 +272,7 @@ def _load(zygote: Any, claim: dict[str, Any], times: Any, give_up: Callable[[Bas
         times.stop()
 
 
-def _one(
+def one_request(
     zygote: Any,
     channel: Any,
     claim: dict[str, Any],

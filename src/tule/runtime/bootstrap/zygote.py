@@ -97,6 +97,7 @@ class Zygote:
         self.confinement.reset_signals()  # here, once: forks have but the next line's to undo
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        load("rehearsal").rehearse(self)
         gc.collect()
         gc.freeze()
         self.say({"ready": os.getpid()})
