@@ -152,24 +152,29 @@ def test_work_makes_capacity_follow_and_its_end_too(cloud):
         },
     )  # fmt: skip
     cloud.tule.clock_pause()
-    payload = json.dumps({"s": 8})
-    call = threading.Thread(
-        target=cloud.functions.invoke, kwargs={"FunctionName": "worker:live", "Payload": payload}, daemon=True
-    )
-    call.start()
+    enough = threading.Event()
+
+    def work():
+        while not enough.is_set():
+            cloud.functions.invoke(FunctionName="worker:live", Payload=b'{"s": 1}')
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
 
     deadline = time.monotonic() + WITHIN_S
-    while cloud.capacity()[0] == 1:  # until the request is seen at work at a minute's end
+    while cloud.capacity()[0] == 1:  # until the work has been seen at a minute's end
         cloud.tule.advance("3m")
         assert time.monotonic() < deadline, cloud.activities()
         time.sleep(0.3)
+    enough.set()
+    worker.join(WITHIN_S)
     cloud.until((2, "READY"))
     assert "triggered policy half" in cloud.activities()[0]["Cause"]
 
-    call.join(WITHIN_S)
+    deadline = time.monotonic() + WITHIN_S
     while cloud.capacity()[0] == 2:
         cloud.tule.advance("16m")
-        assert time.monotonic() < deadline + WITHIN_S, cloud.activities()
+        assert time.monotonic() < deadline, cloud.activities()
         time.sleep(0.3)
     cloud.until((1, "READY"))
     (policy,) = cloud.scaling.describe_scaling_policies(ServiceNamespace="lambda")["ScalingPolicies"]
