@@ -5,9 +5,12 @@ import json
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
 from patience import eventually
 
 from conftest import PATIENT
+from tule.services.lambda_.models import Alias, Provisioned
 from tule.testing.server import Tule
 
 ASKED = """
@@ -188,3 +191,29 @@ def test_provisioned_instances_come_back_after_a_crash(functions_of, tmp_path):
         client = functions_of(again).client
         ready(client, "1")
         assert how(client, "1") == "provisioned-concurrency"
+
+
+def test_instances_that_can_not_be_initialised_are_told_of(functions):
+    client = functions.client
+    functions.deploy("raise ValueError('no')")
+    client.publish_version(FunctionName="worker")
+    put(client, "1")
+
+    def look():
+        found = client.get_provisioned_concurrency_config(FunctionName="worker", Qualifier="1")
+        return found if found["Status"] == "FAILED" else None
+
+    found = eventually("the instances to fail", look)
+    assert found["StatusReason"] == "FUNCTION_ERROR_INIT_FAILURE"
+
+
+@given(st.integers(1, 1000), st.floats(0, 1))
+def test_an_aliass_instances_are_shared_without_remainder(requested, weight):
+    config = Provisioned("live", requested, 0)
+    alias = Alias(name="live", version="1", revision="r", weights={"2": weight})
+
+    shares = [config.share(alias, version) for version in ("1", "2", "3")]
+
+    assert sum(shares) == requested
+    assert shares[2] == 0
+    assert abs(shares[1] - requested * weight) <= 0.5
