@@ -4,9 +4,11 @@ import asyncio
 import json
 
 import pytest
-from test_runtime_api import LOOP, PROVIDED, bootstrap
+from test_runtime_api import LOOP, PROVIDED, PYTHON, bootstrap
 
-EXTENSION = """#!/usr/bin/python3 -IS
+EXTENSION = (
+    PYTHON
+    + """
 import http.client, http.server, json, os, socketserver, sys, threading, time
 name = os.path.basename(sys.argv[0])
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
@@ -28,6 +30,7 @@ def event():
 def say(*words):
     print(name, *words, flush=True)
 """
+)
 USUAL = """
 register("INVOKE", "SHUTDOWN")
 while True:
@@ -38,10 +41,10 @@ while True:
 INIT_ERROR = """register()
 call('POST', '/2020-01-01/extension/init/error', {}, Lambda_Extension_Function_Error_Type='Extension.Own')
 time.sleep(9)"""
-PYTHON = {"app.py": "def handler(event, context):\n print('handled', event)\n return event"}
+MANAGED = {"app.py": "def handler(event, context):\n print('handled', event)\n return event"}
 NODE = {"index.js": "exports.handler = async (event) => { console.log('handled', event); return event }"}
 RUNTIMES = [
-    ({"runtime": "python3.11"}, PYTHON),
+    ({"runtime": "python3.11"}, MANAGED),
     ({"runtime": "nodejs22.x", "handler": "index.handler"}, NODE),
     (PROVIDED, bootstrap("def handle(e, h):\n print('handled', e, flush=True); return e" + LOOP)),
 ]
@@ -94,7 +97,7 @@ say("event", json.dumps(event()))
 event()
 """
     version = bench.version(
-        PYTHON, layers=(layer(bench, told=source),), memory_mb=1769, timeout_s=20, environment={"MINE": "1"}
+        MANAGED, layers=(layer(bench, told=source),), memory_mb=1769, timeout_s=20, environment={"MINE": "1"}
     )
     bench.invoke(version, b"1", request_id="r-told", invoked_arn="arn:x")
     bench.wait(until(lambda: lines(bench, "told event")))
@@ -169,7 +172,7 @@ say("6", *register("SHUTDOWN"))
 identifier = mine
 event()
 """
-    bench.invoke(bench.version(PYTHON, layers=(layer(bench, odd=source),), memory_mb=1769, timeout_s=20))
+    bench.invoke(bench.version(MANAGED, layers=(layer(bench, odd=source),), memory_mb=1769, timeout_s=20))
     told = {line.split(" ")[1]: line.split(" ", 3)[2:] for line in lines(bench, "odd ")}
     kinds = {key: (status, json.loads(body)["errorType"]) for key, (status, body) in told.items()}
     assert kinds == {
@@ -220,7 +223,7 @@ while True:
     event()
 """
     name = f"lens-{schema}"
-    version = bench.version(PYTHON, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20)
+    version = bench.version(MANAGED, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20)
     bench.invoke(version, b'"telling"', request_id="r-lens")
 
     def seen() -> dict[str, dict]:
@@ -256,7 +259,7 @@ def test_a_subscription_that_can_not_be(bench, change, words):
         f'register("INVOKE")\nsay("answer", *call("PUT", "/2022-07-01/telemetry", {wanted!r})[:2])\nevent(); event()'
     )
     name = f"bad-{words.replace('.', '-')}"
-    bench.invoke(bench.version(PYTHON, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20))
+    bench.invoke(bench.version(MANAGED, layers=(layer(bench, **{name: source}),), memory_mb=1769, timeout_s=20))
     (line,) = lines(bench, f"{name} answer")
     status, body = line.split(" ", 3)[2:]
     assert (status, json.loads(body)["errorType"]) == ("400", "ValidationError")

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+import sys
 
 import pytest
 
 PROVIDED = {"runtime": "provided.al2023", "handler": "h", "memory_mb": 1769}
 
-CLIENT = """#!/usr/bin/python3 -IS
+PYTHON = f"#!{os.path.realpath(sys.executable)} -IS"
+CLIENT = """
 import http.client, json, os, sys, time
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 def call(method, path, body=None, **headers):
@@ -28,7 +31,7 @@ while True:
 
 
 def bootstrap(source: str) -> dict[str, str]:
-    return {"bootstrap": CLIENT + source}
+    return {"bootstrap": PYTHON + CLIENT + source}
 
 
 def test_a_bootstrap_serves_one_request_after_the_other(bench):
