@@ -299,3 +299,39 @@ def test_a_retired_instance_ends_with_all_its_processes(make_bench):
 
     bench.wait(retire())
     assert not bench.functions.instances()
+
+
+def test_a_runtime_that_takes_too_much_memory_is_killed_alone(bench):
+    source = (
+        "def handle(e, h):\n  if e == 1: x = bytearray(700 << 20); x[::4096] = b'1' * len(x[::4096])\n  return e" + LOOP
+    )
+    version = bench.version(bootstrap(source), **{**PROVIDED, "memory_mb": 256, "timeout_s": 60})
+    error = json.loads(bench.invoke(version, b"1", request_id="r-oom").payload)
+    assert error["errorType"] == "Runtime.ExitError"
+    assert error["errorMessage"].startswith("RequestId: r-oom Error: Runtime exited with error: ")
+    assert bench.invoke(version, b"2").payload == b"2"
+
+
+def test_many_at_once_each_have_their_own_listener(bench):
+    version = bench.version(bootstrap("def handle(e, h):\n time.sleep(0.2); return e" + LOOP), **PROVIDED)
+
+    async def all_of_them() -> list[bytes]:
+        outcomes = await asyncio.gather(*(bench.invoke_soon(version, b"%d" % n) for n in range(12)))
+        return [outcome.payload for outcome in outcomes]
+
+    assert bench.wait(all_of_them()) == [b"%d" % n for n in range(12)]
+
+
+def test_an_idle_runtime_that_ends_is_noticed(bench):
+    source = "import threading\nthreading.Timer(0.3, lambda: os._exit(4)).start()\ndef handle(e, h): return e"
+    version = bench.version(bootstrap(source + LOOP), **PROVIDED)
+    assert bench.invoke(version, b"1").payload == b"1"
+
+    async def gone() -> None:
+        (instance,) = [one for one in bench.functions.supply.instances.values() if one.version is version]
+        await instance.exit_code
+
+    instance = next(one for one in bench.functions.supply.instances.values() if one.version is version)
+    instance.thaw()
+    bench.wait(gone())
+    assert bench.invoke(version, b"2").payload == b"2"
