@@ -73,6 +73,13 @@ def groups_of(pid):
     ]
 
 
+def _line(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def _link(path):
     try:
         return str(path.readlink())
@@ -108,12 +115,12 @@ class Victim:
 
     def zygote(self):
         """The oldest process of the kind: the others are its forks."""
-        forks = [one for one in self.below if "zygote.py" in " ".join(one.cmdline())]
+        forks = [one for one in psutil.Process(self.process.pid).children(recursive=True) if "zygote.py" in _line(one)]
         return min(forks, key=lambda one: (one.create_time(), one.pid))
 
     def sockets_of_forwarder(self):
         """How many it has: as long as it has any in a network namespace, that stays."""
-        forwarder = next(one for one in self.below if "tule.runtime.egress" in one.cmdline())
+        forwarder = next(one for one in self.below if "tule.runtime.egress" in _line(one))
         return len([fd for fd in Path(f"/proc/{forwarder.pid}/fd").iterdir() if "socket:" in _link(fd)])
 
     def end(self):
