@@ -53,7 +53,16 @@ class Runtime:
         failed = fails(event)
         answer = {"errorMessage": event} if failed else {"done": event}
         return InvokeOutcome(
-            json.dumps(answer).encode(), "Unhandled" if failed else None, "", lambda: b"", 1.0, 1, None, 1, False, ()
+            payload=json.dumps(answer).encode(),
+            error="Unhandled" if failed else None,
+            error_type="",
+            tail=lambda: b"",
+            duration_ms=1.0,
+            billed_ms=1,
+            init_ms=None,
+            max_memory_mb=1,
+            cold=False,
+            phases=(),
         )
 
 
@@ -152,6 +161,8 @@ async def story(seed):
     await asyncio.gather(*(send(world, books, sender) for sender in range(SENDERS)), wreck(world))
     waited_s = 0
     while (hop := await balance(world)) is None or hop.pending:
+        if crashes := world.process.tasks.crashes:
+            return [f"work crashed: {crashes}"]
         await world.machine.sleep(30)
         waited_s += 30
         if waited_s > LONGEST_S:
