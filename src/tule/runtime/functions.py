@@ -10,6 +10,7 @@ import structlog
 
 from tule.kernel.clocks import MachineClock
 from tule.kernel.ports import BlobRef, LogSink
+from tule.kernel.processes import open_many_files
 from tule.kernel.randomness import RandomSource
 from tule.runtime import debugger_packages, environment, programs, rungs, snapshots
 from tule.runtime.bytecode import Bytecode
@@ -99,6 +100,7 @@ class Functions:
 
     async def start(self) -> None:
         """Ready at once: runner and zygotes come with the first function."""
+        open_many_files()
         self.packages.open()
         self._cold_starts.open()
 
