@@ -7,7 +7,7 @@ whenever it starts an instance, which is when it takes more. Nothing is asked in
 import asyncio
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,11 +44,13 @@ class MemoryPressure:
         idle: Callable[[], int],
         reclaim: Callable[[int], int],
         meminfo: str = MEMINFO,
+        pressure: Sequence[str] = PRESSURE,
     ) -> None:
         self._machine = machine
         self._idle = idle
         self._reclaim = reclaim
         self._meminfo = Path(meminfo)
+        self._pressure = pressure
         self._looked_s = -LOOK_EVERY_S
         self._again: Handle | None = None
         self._epoll: select.epoll | None = None
@@ -97,7 +99,7 @@ class MemoryPressure:
         """Have the kernel wake us up. It gives an urgent event, uvloop asks what is readable: an epoll in between is
         readable when the event has come."""
         self._opened = True
-        for path in PRESSURE:
+        for path in self._pressure:
             try:
                 trigger = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
@@ -114,13 +116,21 @@ class MemoryPressure:
             return
 
     def _pressed(self) -> None:
-        if self._epoll is not None and self._epoll.poll(0):
+        """The loop's own look has taken the event: another finds none, or that the group it is of has gone."""
+        if self._epoll is None:
+            return
+        if any(mask & select.EPOLLERR for _, mask in self._epoll.poll(0)):
+            self._unwatch()
+        else:
             self._relieve("stalls")
 
     def close(self) -> None:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        self._unwatch()
+
+    def _unwatch(self) -> None:
         if self._epoll is not None:
             asyncio.get_running_loop().remove_reader(self._epoll.fileno())
             self._epoll.close()
