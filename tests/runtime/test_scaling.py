@@ -209,7 +209,7 @@ def test_a_prepared_runtime_that_nobody_uses_ends(make_bench):
 
 def test_functions_weigh_less_than_tule(bench):
     """An instance is as nice as can be; where the kernel shares the cores by group or by session first, it is in one of
-    least weight."""
+    little weight."""
     source = "import os\ndef handler(e, c):\n  return [os.nice(0), open('/proc/self/autogroup').read()]"
     niceness, group = json.loads(bench.invoke(bench.version({"app.py": source}, name="weighs")).payload)
     assert niceness == 19
@@ -217,7 +217,7 @@ def test_functions_weigh_less_than_tule(bench):
     ours = f"tule-{bench.functions.supply.runner_pid}-*"
     files = [*folder.glob(f"**/{ours}/cpu.shares"), *folder.glob(f"**/{ours}/cpu.weight")]
     weights = [path.read_text() for path in files]
-    assert weights in (["15\n"], ["1\n"]) or group.split()[-1] == "19"
+    assert weights in (["120\n"], ["12\n"]) or group.split()[-1] == "10"
 
 
 @pytest.mark.parametrize("whom", ["runner", "zygote"])

@@ -25,9 +25,10 @@ CORE_MB: Final = 1769
 PERIOD_US: Final = 20_000
 """AWS slices CPU time by 20 ms: what a function has used of its part of those is given back with the next."""
 
-LEAST_SHARES: Final = 15
-LEAST_WEIGHT: Final = 1
-"""Of 1024 and of 100: what niceness 19 weighs, in whole numbers."""
+SHARES: Final = 120
+WEIGHT: Final = 12
+"""Of 1024 and of 100: what eight processes of niceness 19 weigh, with which Tule's own times were measured to stay as
+they are. Much less would leave functions nothing on a machine that is busy with something else."""
 
 QUOTA_LEAST_US: Final = 1_000
 """The kernel takes no less."""
@@ -59,15 +60,15 @@ class Groups:
         return cls()
 
     def weigh_little(self) -> None:
-        """All functions together get as much of a busy core as one process of the least niceness: within a group,
-        niceness counts among its own processes alone."""
+        """All functions together get as much of a busy core as a few processes of niceness 19: within a group niceness
+        counts among its own processes alone."""
         if "cpu" not in self.controllers:
             return
         with suppress(OSError):
             if self.version == 2:
-                (self.folders["all"] / "cpu.weight").write_text(str(LEAST_WEIGHT))
+                (self.folders["all"] / "cpu.weight").write_text(str(WEIGHT))
             else:
-                (self.folders["cpu"] / "cpu.shares").write_text(str(LEAST_SHARES))
+                (self.folders["cpu"] / "cpu.shares").write_text(str(SHARES))
 
     # -- for zygotes, which see them in their tree
 

@@ -30,6 +30,9 @@ UIDS: Final = 60_000
 WATCH_EVERY_S: Final = 0.1
 """How often memory is looked at where no memory group does it (ours)."""
 
+SESSION_NICENESS: Final = "10"
+"""What weighs about as much as eight processes of niceness 19."""
+
 BOOTSTRAP: Final = str(Path(confinement.__file__).parent)
 IN_TREE: Final = "/var/runtime/bootstrap"
 
@@ -373,7 +376,7 @@ def _weigh_little() -> None:
     """Where the kernel shares the cores by session first ("autogroup"), niceness counts within one session alone: give
     ours, in which all functions run, less weight than Tule's."""
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19", "ascii")
+        Path("/proc/self/autogroup").write_text(SESSION_NICENESS, "ascii")
 
 
 def probe(scratch: str) -> int:
