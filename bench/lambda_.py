@@ -65,7 +65,7 @@ def client(bench: Bench, service: str) -> Any:
     import boto3
 
     key, secret = bench.keys
-    session = boto3.session.Session(key, secret, region_name="us-east-1")
+    session: Any = boto3.session.Session(key, secret, region_name="us-east-1")
     return session.client(service, endpoint_url=bench.url)
 
 
