@@ -77,9 +77,8 @@ def leave_keyring() -> None:
         libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # a kernel without keyrings has nothing to leave
 
 
-def become(uid: int) -> None:
-    """Another user with no groups, if this is root; then no capability is left, nor can any be gained."""
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
+def bound() -> None:
+    """Let no program that is started from here on have capabilities; this process keeps its own."""
     try:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError:
@@ -89,6 +88,16 @@ def become(uid: int) -> None:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:  # none that the kernel knows is left, or an ordinary user has none to drop
             break
+
+
+def become(uid: int, *, bounded: bool = False) -> None:
+    """Another user with no groups, if this is root; then no capability is left, nor can any be gained.
+
+    `bounded`: `bound` was called, in the user namespace that this process is in.
+    """
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if not bounded:
+        bound()
     if uid and os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(uid, uid, uid)

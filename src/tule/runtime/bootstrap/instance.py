@@ -51,8 +51,10 @@ def furnish(zygote: Any, shape: dict[str, Any], lifeline: int) -> None:
         sock.close()
 
 
-def prepare(shape: dict[str, Any], output: int) -> None:
-    """Everything that needs no knowledge of the function. `shape` says what there is."""
+def prepare(zygote: Any, shape: dict[str, Any], output: int) -> None:
+    """Everything that needs no knowledge of the function. `zygote` has the modules; `shape` says what there is."""
+    zygote.confinement.leave_keyring()
+    zygote.confinement.bound()
     os.setpgid(0, 0)  # no session of its own: where sessions share the cores equally, niceness would count for nothing
     os.nice(19 - os.nice(0))
     null = os.open(os.devnull, os.O_RDONLY)
@@ -121,14 +123,13 @@ def open_network(zygote: Any, shape: dict[str, Any], claim: dict[str, Any]) -> N
 def confine(zygote: Any, shape: dict[str, Any], claim: dict[str, Any], code: str) -> None:
     """Give up what settling needed. The last step before code of strangers runs."""
     confinement = zygote.confinement
-    confinement.leave_keyring()
     if shape["tree"] and not shape["uid"]:
         zygote.namespaces.own_user()
     limit(confinement, shape, claim)
     forks = "orders" in shape
     if not (shape["tree"] and forks):  # forks of that mount, and are confined then
         fence(zygote, shape, [place for place in (code, claim.get("opt")) if place])
-    confinement.become(shape["uid"])
+    confinement.become(shape["uid"], bounded=bool(shape["uid"]))
     confinement.die_with_parent(shape["parent"])  # again: a change of user clears it
     filter_calls(zygote, zygote.origin_filter if forks else zygote.filter)
 
@@ -161,7 +162,7 @@ def run(zygote: Any, shape: dict[str, Any], control: int, output: int) -> NoRetu
     """The whole life of a forked instance. Never returns."""
     confinement = zygote.confinement
     channel = zygote.channel.Channel(socket.socket(fileno=control))
-    prepare(shape, output)
+    prepare(zygote, shape, output)
     kept = {control, 0, 1, 2, *([shape["orders"]] if "orders" in shape else [])}
     confinement.close_others(kept if zygote.egress is None else {*kept, zygote.egress.fileno()})
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

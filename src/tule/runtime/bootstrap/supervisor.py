@@ -32,7 +32,7 @@ def run(zygote: Any, shape: dict[str, Any], fds: Sequence[int]) -> NoReturn:
     """The whole life of a supervisor. `fds`: Tule's socket, the output, and the frames of a managed runtime."""
     side, output, *frames = fds
     instance = zygote.instance
-    instance.prepare(shape, output)
+    instance.prepare(zygote, shape, output)
     kept = {side, *frames, 0, 1, 2}
     zygote.confinement.close_others(kept if zygote.egress is None else {*kept, zygote.egress.fileno()})
     tule = socket.socket(fileno=side)

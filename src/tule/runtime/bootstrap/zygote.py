@@ -218,7 +218,7 @@ class Zygote:
 
         def become(shape: dict[str, Any]) -> None:
             instance = self.instance
-            instance.prepare(shape, output)
+            instance.prepare(self, shape, output)
             claim, code = message.get("claim"), ""
             if claim is not None:
                 code = instance.settle(self, shape, claim)
