@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+from botocore.config import Config
 
 import function_packages
 from installed import CACHE
 from tule.testing.postgresql import PostgresServer
 from tule.testing.server import Tule, free_port
 
-WITHIN_S = 60.0
+WITHIN_S = 300.0
 """A guard against waiting for ever, not an expectation."""
+
+
+PATIENT_S = 300
+"""What functions may take: a guard, too, and less than the visibility of messages in these tests."""
 
 
 def eventually(what, look):
@@ -94,25 +99,26 @@ class Account:
     def __init__(self, tule, number):
         self.tule = tule
         self.number = number
-        self.functions = self.client("lambda")
+        self.functions = tule.client("lambda", number, config=Config(read_timeout=PATIENT_S + 60))
 
     def client(self, service):
         return self.tule.client(service, self.number)
 
-    def create(self, name, files, handler, runtime, *, timeout_s=30, memory_mb=512, layers=(), **environment):
-        """A function of files, ready to be called."""
+    def create(self, name, files, handler, runtime, *, layers=(), **environment):
+        """A function of files, ready to be called: a whole core, and more time than a busy machine needs."""
         self.functions.create_function(
             FunctionName=name,
             Runtime=runtime,
             Role=f"arn:aws:iam::{self.number}:role/of-tests",
             Handler=handler,
             Code={"ZipFile": function_packages.zipped(files)},
-            Timeout=timeout_s,
-            MemorySize=memory_mb,
+            Timeout=PATIENT_S,
+            MemorySize=1769,
             Layers=list(layers),
             Environment={"Variables": environment},
         )
-        self.functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        waiter = self.functions.get_waiter("function_active_v2")
+        waiter.wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 2000})
         return name
 
     def layer(self, name, files):

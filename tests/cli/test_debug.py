@@ -20,7 +20,7 @@ from tule.cli.debug import launch
 from tule.cli.debug.command import command
 from tule.cli.outcome import Failure
 
-GUARD_S = 90.0
+GUARD_S = 300.0
 """Against waiting for ever for a word that never comes."""
 
 PYTHON = """count = 0

@@ -13,7 +13,7 @@ import pytest
 
 from function_account import tule_with_caches
 
-GUARD_S = 90.0
+GUARD_S = 300.0
 """Against waiting for ever for a line that never comes."""
 
 TEMPLATE = """

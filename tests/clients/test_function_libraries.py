@@ -49,7 +49,7 @@ def powertools(account, name):
     sqs = account.client("sqs")
     policy = {"deadLetterTargetArn": f"arn:aws:sqs:us-east-1:{account.number}:dead", "maxReceiveCount": 1}
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
-    settings = {"RedrivePolicy": json.dumps(policy), "VisibilityTimeout": "30"}
+    settings = {"RedrivePolicy": json.dumps(policy), "VisibilityTimeout": "300"}
     orders = sqs.create_queue(QueueName="orders", Attributes=settings)
     entries = [{"Id": order, "MessageBody": json.dumps({"id": order})} for order in ("a", "poison", "b")]
     sqs.send_message_batch(QueueUrl=orders["QueueUrl"], Entries=entries)
@@ -61,7 +61,7 @@ def powertools(account, name):
     hidden = "ApproximateNumberOfMessagesNotVisible"
     asked = {"QueueUrl": orders["QueueUrl"], "AttributeNames": [hidden]}
     eventually("two orders done", lambda: sqs.get_queue_attributes(**asked)["Attributes"][hidden] == "1")
-    account.tule.advance("31s")
+    account.tule.advance("301s")
     returned = eventually(
         "a dead letter", lambda: sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=20).get("Messages")
     )

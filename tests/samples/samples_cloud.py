@@ -17,7 +17,7 @@ class Cloud(Account):
         entries = json.loads((samples / "manifest.json").read_text())
         self._manifest = {entry["id"]: entry for entry in entries}
 
-    def deploy(self, sample, name=None, *, packages=(), more=None, timeout_s=30, **environment):
+    def deploy(self, sample, name=None, *, packages=(), more=None, **environment):
         """A sample as a function, with the harness's prelude for names that it uses and does not declare."""
         entry = self._manifest[sample]
         source = self._samples / entry["file"]
@@ -32,4 +32,4 @@ class Cloud(Account):
         if self._prelude is None:
             self._prelude = self.layer("prelude", {"prelude.mjs": self._samples / "harness" / "prelude.mjs"})
         layers = [self._prelude]
-        return self.create(name, files, entry["handler"], "nodejs20.x", timeout_s=timeout_s, layers=layers, **variables)
+        return self.create(name, files, entry["handler"], "nodejs20.x", layers=layers, **variables)

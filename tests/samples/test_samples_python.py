@@ -25,11 +25,11 @@ def heavy(cloud):
     return cloud.layer("heavy", {**files, "python/sklearn/ensemble.py": "RandomForestClassifier = object\n"})
 
 
-def deploy(cloud, samples, sample, layer, memory_mb=512):
+def deploy(cloud, samples, sample, layer):
     source = samples / f"{sample}.py" if (samples / f"{sample}.py").is_file() else samples / "restored" / f"{sample}.py"
     files = {f"{sample}.py": source}
     name = f"sample-{sample}"
-    return cloud.create(name, files, f"{sample}.handler", "python3.11", layers=[layer], memory_mb=memory_mb)
+    return cloud.create(name, files, f"{sample}.handler", "python3.11", layers=[layer])
 
 
 def imported(lines):
@@ -81,7 +81,7 @@ def test_001_5_begins_five_times_faster_without_the_heavy_packages(cloud, sample
     layer = cloud.layer("heavy", real)
     times = {}
     for sample in ("001_5", "001_5_before", "001_5_after"):
-        name = deploy(cloud, samples, sample, layer, memory_mb=1769)
+        name = deploy(cloud, samples, sample, layer)
         assert cloud.invoke(name, {"needs_ml": False}) == (None, None)
         times[sample] = init_ms(cloud, name)
     assert times["001_5_before"] / times["001_5_after"] > 5, times
