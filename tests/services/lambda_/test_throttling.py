@@ -155,6 +155,8 @@ def test_the_second_of_one_reserved_is_told_why(tule, fresh_account, functions):
             functions.client.invoke(FunctionName="worker", Payload=event)
         sqs.send_message(QueueUrl=leave, MessageBody="leave")
         assert "FunctionError" not in first.result()
+    for client in (sqs, functions.client):
+        client.close()  # two threads had a connection each: nothing else would close the second
     answer = told.value.response
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert answer["Error"] == {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
