@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +137,11 @@ def _at(address: str, dns: int, https: int) -> tuple[socket.socket, socket.socke
         raise
     datagrams, streams, calls = made
     return datagrams, streams, calls
+
+
+def without_extra(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables without the one that costs Node 20 ms when it starts; its children learn of it later."""
+    return {name: value for name, value in variables.items() if name != "NODE_EXTRA_CA_CERTS"}
 
 
 def _shown(authority: Authority, resolv_conf: Path) -> Shown:

@@ -64,12 +64,17 @@ async def prepare(interpreter: Interpreter, cache: Path) -> None:
 
 
 def managed_command(
-    interpreter: Interpreter, environment: Mapping[str, str], preloaded: Sequence[str], *, tree: bool
+    interpreter: Interpreter, environment: Mapping[str, str], preloaded: Sequence[str], *, tree: bool, trust: bool
 ) -> list[str]:
-    """How one of Tule's own bootstraps is started, with the function's wrapper script if it names one."""
+    """How one of Tule's own bootstraps is started, with the function's wrapper script if it names one.
+
+    With `trust` Node finds in SSL_CERT_FILE whom to trust: it reads that at its first TLS connection, and what
+    NODE_EXTRA_CA_CERTS names when it starts.
+    """
     if interpreter.kind == "node":
         program = NODE_PROGRAM if tree else interpreter.program
-        command = [program, f"{NODE_IN_TREE if tree else NODE_FOLDER}/bootstrap.mjs"]
+        options = ["--use-openssl-ca"] if trust else []
+        command = [program, *options, f"{NODE_IN_TREE if tree else NODE_FOLDER}/bootstrap.mjs"]
         if preloaded:
             command.append(",".join(preloaded))
     else:

@@ -17,7 +17,7 @@ from tule.kernel.clocks import MachineClock
 from tule.kernel.randomness import RandomSource
 from tule.kernel.tasks import Supervisor
 from tule.runtime import debugger_packages, groups, rungs, sdk
-from tule.runtime.cloud_names import CloudNames, Shown
+from tule.runtime.cloud_names import CloudNames, Shown, without_extra
 from tule.runtime.contract import FunctionVersion, RuntimeUnavailableError
 from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
@@ -340,7 +340,7 @@ class Supply:
                 zygote,
                 {
                     "do": "program", "group": group, "argv": self._argv(zygote, {}),
-                    "env": {"TZ": ":UTC", "LANG": "en_US.UTF-8", **self.trust},
+                    "env": {"TZ": ":UTC", "LANG": "en_US.UTF-8", **without_extra(self.trust)},
                 },
             )  # fmt: skip
         return await self._start(zygote, {"do": "park", "group": group})
@@ -353,7 +353,9 @@ class Supply:
 
     def _argv(self, zygote: str, environment: dict[str, str]) -> list[str]:
         preloaded = sdk.NODE_PRELOADED if zygote.endswith(LOADED) else ()
-        return managed_command(self._interpreters[zygote], environment, preloaded, tree=self.tree)
+        return managed_command(
+            self._interpreters[zygote], environment, preloaded, tree=self.tree, trust=bool(self.trust)
+        )
 
     async def start_snapshot(self, zygote: str) -> Instance:
         """An instance that others are to be forks of, once it has its function."""
