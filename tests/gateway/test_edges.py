@@ -33,9 +33,15 @@ def test_a_rebound_name_reaches_no_application_either(tule: Tule, path: str):
     assert b"allowed_hosts" in body
 
 
-def test_a_request_to_an_application_is_the_first_hop_of_its_trace(tule: Tule):
-    root = "1-5759e988-ed9e1234e1be46a994272793"
-    head = ["GET /traced/path HTTP/1.1", "Host: nobody.execute-api.localhost", f"X-Amzn-Trace-Id: Root={root}"]
+@pytest.mark.parametrize(
+    ("host", "path", "root"),
+    [
+        ("nobody.execute-api.localhost", "/traced/path", "1-5759e988-ed9e1234e1be46a994272793"),
+        ("localhost", "/_aws/execute-api/nobody/traced/path", "1-5759e988-ed9e1234e1be46a994272794"),
+    ],
+)
+def test_a_request_to_an_application_is_the_first_hop_of_its_trace(tule: Tule, host: str, path: str, root: str):
+    head = [f"GET {path} HTTP/1.1", f"Host: {host}", f"X-Amzn-Trace-Id: Root={root}"]
     assert exchange(tule.port, head)[0] == 404
     (hop,) = tule.admin(f"traces/{root}")["spans"]
     assert "GET /traced/path" in hop["name"]

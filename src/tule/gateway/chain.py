@@ -148,7 +148,7 @@ class Gateway:
             _log.exception("edge failed", edge=match.edge.name, request_id=context.request_id)
             response, status = plain_failure(context.request_id), "InternalFailure"
         reply(response)
-        subject = f"{request.method} {request.path}"
+        subject = f"{request.method} {match.path_of(request)}"
         self._traffic.finished(context, match.edge.name, started_ns, self._now_ns(), status, subject)
         if context.usage:
             self._traffic.used_by_read(context)

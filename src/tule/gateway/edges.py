@@ -18,6 +18,13 @@ class Match(NamedTuple):
     service: str
     edge: Edge
 
+    def path_of(self, request: HttpRequest) -> str:
+        """The path as the application sees it: behind an edge's prefix and the name of whose it is."""
+        for prefix in self.edge.paths:
+            if request.path.startswith(prefix):
+                return "/" + request.path[len(prefix) :].partition("/")[2]
+        return request.path
+
 
 def _labels(pattern: str) -> tuple[str, ...]:
     return tuple(_WILD if label.startswith("{") else label for label in pattern.lower().split("."))

@@ -41,6 +41,10 @@ class InstanceGoneError(Exception):
     """The instance ended before it answered."""
 
 
+class OrphanedError(Exception):
+    """The instance ended before it was ready because the process that it is a fork of was killed: another may do."""
+
+
 class Instance(asyncio.Protocol):
     """One execution environment. Serves one request at a time."""
 
@@ -69,6 +73,8 @@ class Instance(asyncio.Protocol):
         """Not done while extensions are busy after the answer."""
         self.alive = True
         self.leaving = False
+        self.orphaned = False
+        """Whether it ended with its zygote or the runner."""
         """Serves nobody any more, while its extensions have the time to end that AWS gives them."""
         self.on_chunk: Callable[[str, bytes], None] | None = None
         """Takes what a function streams: its content type, with the first chunk, and the bytes."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -28,7 +28,7 @@ from tule.runtime.contract import (
     SnapshotOutcome,
 )
 from tule.runtime.debugging import Debugging, Session
-from tule.runtime.execution_environment import Instance
+from tule.runtime.execution_environment import Instance, OrphanedError
 from tule.runtime.hosts import Interpreter, Interpreters
 from tule.runtime.invocation import Invocation, new_stream
 from tule.runtime.packages import Packages
@@ -39,6 +39,9 @@ from tule.runtime.scratch import scratch_folder
 from tule.runtime.snapshots import Snapshots, Surroundings
 from tule.runtime.supply import Settings, Supply
 from tule.runtime.worker import Worker
+
+STARTS_MAX: Final = 3
+"""How many instances are tried for one request whose zygote is killed before they are ready (ours)."""
 
 _log = structlog.get_logger("tule.runtime")
 
@@ -215,13 +218,21 @@ class Functions:
         ready = False
         try:
             invocation.admitted()
-            instance, claim = await self._claimed(version, invocation)
-            invocation.begin(instance)
-            ready = await (
-                invocation.restore(instance, claim)
-                if instance.restored
-                else invocation.init(instance, claim, self.supply.kill)
-            )
+            for attempt in range(STARTS_MAX):
+                instance, claim = await self._claimed(version, invocation)
+                invocation.begin(instance)
+                try:
+                    ready = await (
+                        invocation.restore(instance, claim)
+                        if instance.restored
+                        else invocation.init(instance, claim, self.supply.kill)
+                    )
+                    break
+                except OrphanedError:
+                    if attempt + 1 == STARTS_MAX:
+                        raise RuntimeUnavailableError(
+                            "The process that starts functions is killed again and again."
+                        ) from None
             if invocation.cold_start is not None:
                 self._cold_starts.add(version.arn, version.version, invocation.cold_start)
             await self._imported(version, invocation.sources)
@@ -249,6 +260,8 @@ class Functions:
             instance.provisioned = ready
             await self._imported(version, init.sources)
             return instance if ready else INIT_FAILED
+        except OrphanedError:
+            return INIT_FAILED
         finally:
             init.close(instance)
             if instance is not None and not ready:

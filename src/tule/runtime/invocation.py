@@ -22,7 +22,7 @@ from tule.runtime.contract import (
     RestoreFailedError,
     RestoreTimeoutError,
 )
-from tule.runtime.execution_environment import CLAIM, INVOKE, Instance, InstanceGoneError
+from tule.runtime.execution_environment import CLAIM, INVOKE, Instance, InstanceGoneError, OrphanedError
 from tule.runtime.response_stream import STREAMED_MAX_BYTES, Gathered, ResponseStream
 
 Kill = Callable[[Instance], None]
@@ -131,7 +131,7 @@ class Invocation:
             self._started_us = now_us
 
     async def init(self, instance: Instance, claim: dict[str, Any], kill: Kill) -> bool:
-        """Give the instance its function. False if that failed."""
+        """Give the instance its function. False if that failed. Raises `OrphanedError`."""
         start_us = self._now_us()
         self.timeline.passed("process")
         self._phase("start", self._started_us, start_us)
@@ -145,6 +145,9 @@ class Invocation:
             self._start_line()
             self._timed_out()
         except InstanceGoneError:
+            await instance.exit_status()
+            if instance.orphaned:
+                raise OrphanedError from None
             self._start_line()
             await self._gone(instance)
         else:

@@ -8,6 +8,9 @@ from tule.runtime import bootstrap, java_client
 from tule.runtime.hosts import Interpreter
 from tule.runtime.supervised import Program
 
+BOOTSTRAP: Final = Path(bootstrap.__file__).parent
+"""Where the programs lie that become execution environments."""
+
 NODE_FOLDER: Final = Path(__file__).parent / "node"
 NODE_IN_TREE: Final = "/var/runtime/node"
 NODE_PROGRAM: Final = "/var/lang/bin/node"

@@ -162,8 +162,7 @@ class Runner:
                 self.groups.make(message["id"])
             self._home_of[message["id"]] = message["zygote"]
         if not self._pass_on(message["zygote"], message, fds):
-            self._forget(message["id"])
-            self.say({"ended": message["id"], "code": -signal.SIGKILL})
+            self._orphaned(message["id"])
 
     def _limit(self, name: str, memory_mb: int) -> None:
         """The init phase is over: from here on its part of the cores. Whoever came without groups gets them now, when
@@ -288,9 +287,13 @@ class Runner:
         zygote.sock.close()
         del self._zygotes[zygote.key]
         for name in [name for name, key in self._home_of.items() if key == zygote.key]:
-            self._forget(name)
-            self.say({"ended": name, "code": -signal.SIGKILL})
+            self._orphaned(name)
         self.say({"lost": zygote.key})
+
+    def _orphaned(self, name: str) -> None:
+        """The instance ended by no doing of its own: its zygote is gone."""
+        self._forget(name)
+        self.say({"ended": name, "code": -signal.SIGKILL, "orphaned": True})
 
     # -- tidiness
 

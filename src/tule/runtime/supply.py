@@ -23,6 +23,7 @@ from tule.runtime.environment import acts_at_start
 from tule.runtime.execution_environment import Instance, InstanceGoneError
 from tule.runtime.hosts import Interpreter
 from tule.runtime.programs import (
+    BOOTSTRAP,
     NODE_FOLDER,
     NODE_IN_TREE,
     NODE_PROGRAM,
@@ -88,6 +89,7 @@ class Supply:
         self._own = own
         self._link: RunnerLink | None = None
         self._hello: dict[str, Any] = {}
+        self._lost = False  # whether the last zygote that ended was killed
         self._resting = Resting(machine, settings.rest_after_s, self._in_use, self._rest)
         self._starting = asyncio.Lock()
         self._zygotes: dict[str, asyncio.Future[None]] = {}
@@ -186,6 +188,7 @@ class Supply:
         self._parked.clear()
         self._resting.clear()
         for instance in self.instances.values():
+            instance.orphaned = True
             if not instance.exit_code.done():
                 instance.exit_code.set_result(-signal.SIGKILL)  # nobody is left to say more: whoever waits need not
 
@@ -241,9 +244,9 @@ class Supply:
             self._link.send({"do": "rest", "zygote": zygote})
 
     def _rested(self) -> None:
-        """A zygote that was let go has ended; the runner has nothing to do without any."""
+        """A zygote that was let go has ended; the runner has nothing to do. (A killed one comes back.)"""
         link = self._link
-        if link is not None and not self._zygotes and not self.instances and not self._resting.ending:
+        if link is not None and not (self._zygotes or self.instances or self._resting.ending or self._lost):
             self._link = None
             self._spawn(link.stop())
 
@@ -257,7 +260,7 @@ class Supply:
         python = interpreter if interpreter.kind == "python" else self._own
         shown = [*self._names_shown.files]
         shown += [(python.prefix, python.prefix)] if python.prefix != "/usr" else []
-        readable = [python.prefix, _bootstrap_folder()]
+        readable = [python.prefix, str(BOOTSTRAP)]
         sdk_folder = ""
         if interpreter.kind == "node":
             empty = self._settings.scratch / "empty"
@@ -448,7 +451,8 @@ class Supply:
         elif "lost" in message:
             ready = self._zygotes.pop(message["lost"], None)
             self._parked.pop(message["lost"], None)
-            if self._resting.gone(message["lost"]):
+            self._lost = not self._resting.gone(message["lost"])
+            if not self._lost:
                 self._rested()
                 return
             _log.error("zygote ended", zygote=message["lost"])
@@ -476,6 +480,7 @@ class Supply:
             _log.error("instance failed to start", instance=name, why=message["why"])
             instance.close()
         else:
+            instance.orphaned = message.get("orphaned", False)
             if not instance.exit_code.done():
                 instance.exit_code.set_result(message["code"])
             if not instance.alive:
@@ -488,10 +493,3 @@ class Supply:
 
     def parked(self) -> set[str]:
         return {instance.name for waiting in self._parked.values() for instance in waiting}
-
-
-def _bootstrap_folder() -> str:
-    """Where the programs lie that become execution environments."""
-    from tule.runtime import bootstrap
-
-    return str(Path(bootstrap.__file__).parent)

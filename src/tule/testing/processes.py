@@ -18,16 +18,19 @@ class Orphanage:
     """Adopts the processes whose parents die. Those who are still there after a while are orphans."""
 
     def __init__(self) -> None:
-        self._before = self._all()
+        self._before = {process.pid for process in psutil.Process().children()}
 
     def left(self) -> list[str]:
-        """Wait until everything that appeared since the beginning is gone; gives what stays, as readable lines."""
-        found = [process for process in psutil.Process().children(recursive=True) if process.pid not in self._before]
+        """Wait until everything that appeared since the beginning is gone; gives what stays, as readable lines.
+
+        What was there at the beginning may go on, and start processes of its own.
+        """
+        found = [found for process in self._new() for found in (process, *process.children(recursive=True))]
         alive = psutil.wait_procs(found, GONE_WITHIN_S)[1]
         return [_line(process) for process in alive]
 
-    def _all(self) -> set[int]:
-        return {process.pid for process in psutil.Process().children(recursive=True)}
+    def _new(self) -> list[psutil.Process]:
+        return [process for process in psutil.Process().children() if process.pid not in self._before]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A real Tule in a process of its own, for tests: ours and our users'."""
 
+import io
 import json
 import os
 import select
@@ -132,7 +133,10 @@ class Tule:
         return (self.directory / "admin-token").read_text(encoding="ascii").strip()
 
     def client(self, service: str, account: str = "000000000000", region: str = "us-east-1", **options: Any) -> Any:
-        """A boto3 client without retries, in `account`. Options are boto3's."""
+        """A boto3 client without retries, in `account`. Options are boto3's.
+
+        An Invoke's Payload has been read, so that no connection hangs on an answer that nobody looks at.
+        """
         import boto3
         from botocore.config import Config
 
@@ -141,7 +145,9 @@ class Tule:
         )
         keys = {"aws_access_key_id": account, "aws_secret_access_key": SECRET, **options}
         session: Any = boto3.session.Session()
-        return session.client(service, region_name=region, endpoint_url=self.url, config=config, **keys)
+        made = session.client(service, region_name=region, endpoint_url=self.url, config=config, **keys)
+        made.meta.events.register("after-call.lambda.Invoke", _read_payload)
+        return made
 
     def admin(self, path: str, body: Any = None, *, method: str | None = None) -> Any:
         """Call the admin API (`path` under /_tule/v1/): GET, or POST when there is a body. Returns its JSON."""
@@ -198,3 +204,11 @@ def _options(flags: dict[str, Any]) -> list[str]:
         elif value is not False and value is not None:
             options += [option, str(value)]
     return options
+
+
+def _read_payload(parsed: dict[str, Any], **_: Any) -> None:
+    from botocore.response import StreamingBody
+
+    if "Payload" in parsed:
+        payload = parsed["Payload"].read()
+        parsed["Payload"] = StreamingBody(io.BytesIO(payload), len(payload))

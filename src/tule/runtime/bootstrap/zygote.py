@@ -118,7 +118,10 @@ class Zygote:
             os._exit(0)
 
     def _obey(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
+        except OSError:
+            os._exit(0)  # the runner is gone
         for fd in fds:  # else the first processes of nests would inherit what is an instance's alone
             os.set_inheritable(fd, False)
         if not data:
