@@ -32,7 +32,9 @@ demo: install ## start Tule, deploy examples/orders, place orders and show what 
 	$(BIN)/python examples/orders/demo.py
 
 test: $(DEV_STAMP) ## run the whole test suite; WORKERS=n processes at once
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@# Two files at once share two cores; whoever fails in that company has to pass alone, and is named either way.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile || \
+	  { echo "Once more, alone: what failed beside others"; $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 check: $(DEV_STAMP) ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check src tests bench

@@ -36,6 +36,7 @@ def shell(tmp_path):
         "TULE_PORT": "0",
         "AWS_PAGER": "",
         "LANG": "C.UTF-8",
+        "COLUMNS": "200",  # pages show what is printed where nothing cuts it
     }
 
     def run(script, cwd=folder, **more):
