@@ -32,9 +32,7 @@ demo: install ## start Tule, deploy examples/orders, place orders and show what 
 	$(BIN)/python examples/orders/demo.py
 
 test: $(DEV_STAMP) ## run the whole test suite; WORKERS=n processes at once
-	@# Two files at once share two cores; whoever fails in that company has to pass alone, and is named either way.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile || \
-	  { echo "Once more, alone: what failed beside others"; $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(DEV_STAMP) ## formatting, lint, types and import contracts
 	$(BIN)/ruff format --check src tests bench
